@@ -1,0 +1,65 @@
+"""Encoders: clips (N, C, T, V, M) → feature map (N, T′, V′, D), bodies averaged.
+
+BACKBONES is the table; a new row is one file and one line. Every backbone takes joint subsets and any number of
+frames; `pool` and `tokens` read its map the same way for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from asma.backbones.base import Backbone
+from asma.backbones.stgcn import STGCN
+from asma.skeleton import Skeleton
+
+TOKENS = ("time", "space_time", "pooled")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Section `encoder` of the parameters."""
+
+    backbone: str = "stgcn"
+    width: int = 16  # channels of the first blocks; the embedding has 256 whatever the width
+    dropout: float = 0.5
+    partition: str = "max_hop"  # how neighbours are split into subsets; see asma.skeleton
+
+
+def _stgcn(skeleton: Skeleton, how: Encoder) -> Backbone:
+    h = how.width
+    channels = (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
+    strides = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
+    return STGCN(skeleton, channels, strides, how.dropout, how.partition)
+
+
+BACKBONES: dict[str, Callable[[Skeleton, Encoder], Backbone]] = {"stgcn": _stgcn}
+
+
+def build(skeleton: Skeleton, how: Encoder) -> Backbone:
+    """The encoder that the parameters name. Raises ValueError on another name."""
+    if how.backbone not in BACKBONES:
+        raise ValueError(f"encoder.backbone: found {how.backbone!r}, expected one of {', '.join(BACKBONES)}")
+    return BACKBONES[how.backbone](skeleton, how)
+
+
+def pool(features: Tensor) -> Tensor:
+    """Feature map (N, T′, V′, D) → embedding (N, D): mean over frames and joints."""
+    return features.mean(dim=(1, 2))
+
+
+def tokens(features: Tensor, kind: str = "time") -> Tensor:
+    """Feature map (N, T′, V′, D) → token sequence (N, S, D) for the feature alignment module.
+
+    `time`: a token a frame of the map, S = T′ (13 of 50 frames); `space_time`: a token a frame and joint,
+    S = T′·V′; `pooled`: one token. Raises ValueError on another kind.
+    """
+    if kind == "time":
+        return features.mean(dim=2)
+    if kind == "space_time":
+        return features.flatten(1, 2)
+    if kind == "pooled":
+        return pool(features)[:, None]
+    raise ValueError(f"tokens: found {kind!r}, expected one of {', '.join(TOKENS)}")

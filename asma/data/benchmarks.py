@@ -1,0 +1,143 @@
+"""Who is train and who is test: `data/benchmarks/<dataset>_<split>.h5`.
+
+The file holds the numbers of the training and of the test clips, what the set is (schedule, demonstration, switched-off
+augmentations), digests of the files it speaks of, and HDF5 links `clips` and `motion` to them, so that it reads as if
+everything were in it. Every later stage depends on this one small file: it changes when, and only when, something that the
+benchmark rests on does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from asma import skeleton
+from asma.data.recordings import read_column
+from asma.data.sets import Set, Split
+from asma.skeleton import Skeleton
+
+BLOCK = 2048  # clips read at once
+PARTS = ("train", "test")
+
+
+class SplitError(ValueError):
+    """A split that leaves nobody to train on or to test; names the column and what it holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The training or the test half of a benchmark, in memory."""
+
+    names: list[str]
+    labels: np.ndarray  # (n,) int64
+    clips: np.ndarray  # (n, C, T, V, M) float32
+
+
+def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the training and the test clips by the values (N,) of the split's column.
+
+    Values are compared as text, so 1 and "1" are the same subject. Raises SplitError.
+    """
+    words = values.astype(str)
+    in_train = np.isin(words, [str(v) for v in split.train])
+    in_test = (
+        ~in_train & (words != "") if split.test is None else np.isin(words, [str(v) for v in split.test])
+    )
+    for part, chosen in (("train", in_train), ("test", in_test)):
+        if not chosen.any():
+            raise SplitError(
+                f"{where}: column {split.column!r} leaves no recording for {part}; "
+                f"it holds {', '.join(sorted(set(words))[:20])}"
+            )
+    if (in_train & in_test).any():
+        raise SplitError(f"{where}: {sorted(set(words[in_train & in_test]))} stand in train and in test")
+    return np.flatnonzero(in_train), np.flatnonzero(in_test)
+
+
+def write(path: Path, benchmark: str, set_: Set, split: Split, clips: Path, motion: Path) -> dict[str, int]:
+    """Write the benchmark file; returns {"train": …, "test": …} counts. Raises SplitError."""
+    where = f"benchmark {benchmark}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(clips, "r") as source:
+        if split.column not in source["columns"]:
+            known = ", ".join(source["columns"])
+            raise SplitError(f"{where}: found no column {split.column!r} in {clips}, expected one of {known}")
+        train, test = divide(read_column(source["columns"][split.column]), split, where)
+        layout = str(source.attrs["layout"])
+    with h5py.File(path, "w") as file:
+        file.create_dataset("train", data=train)
+        file.create_dataset("test", data=test)
+        up = Path("..")
+        file["clips"] = h5py.ExternalLink(str(up / clips.parent.name / clips.name), "/")
+        file["motion"] = h5py.ExternalLink(str(up / motion.parent.name / motion.name), "/")
+        attrs: dict[str, Any] = {
+            "kind": "benchmark",
+            "benchmark": benchmark,
+            "layout": layout,
+            "schedule": set_.schedule,
+            "demonstration": set_.demonstration,
+            "without": json.dumps(set_.without),
+            "split": json.dumps({"column": split.column, "train": split.train, "test": split.test}),
+            "clips_sha256": _digest(clips),
+            "motion_sha256": _digest(motion),
+        }
+        for key, value in attrs.items():
+            file.attrs[key] = value
+    return {"train": len(train), "test": len(test)}
+
+
+class Benchmark:
+    """A benchmark file, opened for reading. Clips are read when a part is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        with h5py.File(self.path, "r") as file:
+            attrs = dict(file.attrs)
+            if attrs.get("kind") != "benchmark":
+                raise ValueError(f"{path}: found a file of kind {attrs.get('kind')!r}, expected a benchmark")
+            self.name = str(attrs["benchmark"])
+            self.schedule = str(attrs["schedule"])
+            self.demonstration = bool(attrs["demonstration"])
+            self.without: list[str] = json.loads(attrs["without"])
+            self.skeleton: Skeleton = skeleton.load(str(attrs["layout"]))
+            self.indices: dict[str, np.ndarray] = {part: file[part][:] for part in PARTS}
+            self.classes: list[str] = read_column(file["clips/classes"]).tolist()
+            self.names: np.ndarray = read_column(file["clips/names"])
+            self.labels: np.ndarray = file["clips/labels"][:]
+            self.clip_shape: tuple[int, ...] = file["clips/clips"].shape[1:]
+
+    def counts(self) -> dict[str, int]:
+        """n_train and n_test."""
+        return {f"n_{part}": len(self.indices[part]) for part in PARTS}
+
+    def part(self, which: str) -> Part:
+        """`train` or `test`, with its clips."""
+        index = self.indices[which]
+        clips = np.empty((len(index), *self.clip_shape), np.float32)
+        with h5py.File(self.path, "r") as file:
+            for start, block in _blocks(file["clips/clips"]):
+                low, high = np.searchsorted(index, [start, start + len(block)])
+                clips[low:high] = block[index[low:high] - start]
+        return Part(self.names[index].tolist(), self.labels[index], clips)
+
+    def motion(self, which: str, stream: str) -> np.ndarray:
+        """Motion scores (n, T) float32 of one part's clips in one stream."""
+        with h5py.File(self.path, "r") as file:
+            return file[f"motion/{stream}"][:][self.indices[which]]
+
+
+def _blocks(dataset: h5py.Dataset) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(dataset), BLOCK):
+        yield start, dataset[start : start + BLOCK]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,188 @@
+"""Anyone's skeletons: a folder with `index.csv` and one text file a recording.
+
+`index.csv` has a header with `file` and `label`; every other column is kept (subject, camera, setup, …; a
+blank cell is unknown). A recording's file holds a line a frame: joints x 3 numbers, x y z of one joint after
+another in metres, parted by commas or blanks; where several people were recorded, one body after another on
+the same line, and a body that is all zeros is absent from the frame.
+
+A label is a word or an integer. The class names, in label order, are the first of these that is there:
+`classes.csv` in the folder (columns `label,name`), `classes.txt` (a name a line; label 0 is the first),
+the names the parameters give, and else the labels themselves, sorted.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from asma.data import text
+from asma.data.recordings import Recording, RecordingError
+from asma.data.survey import Reading, Source, Survey, class_names
+
+INTEGER = re.compile(r"[+-]?\d{1,18}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to read and what the index says of it."""
+
+    path: Path
+    name: str
+    label: int
+    columns: dict[str, int | str]
+    joints: int
+    bodies: int
+
+
+def survey(raw: Path, source: Source) -> Survey:
+    """Read the index and the class names.
+
+    A recording is called by its file's name without folders and suffix, or with the folders where two files
+    would be called the same. A column is one of integers if every cell is an integer, else one of words.
+
+    Raises RecordingError if the index or the class names cannot be used at all; faults of single rows are
+    collected in the survey.
+    """
+    found = Survey()
+    rows = _csv(raw / "index.csv", ["file", "label"])
+    fields = list(rows[0][1])
+    good = []
+    used: dict[str, int] = {}
+    for line, row in rows:
+        file, label = row["file"], row["label"]
+        inside = PurePosixPath(file)
+        fault = None
+        if not file or inside.is_absolute() or ".." in inside.parts:
+            fault = (f"file {file!r}", "the path of a file inside the folder")
+        elif str(inside) in used:
+            fault = (f"file {file!r} as on line {used[str(inside)]}", "each file once")
+        elif not label:
+            fault = ("no label", "an integer or a word")
+        elif not (raw / inside).is_file():
+            fault = (f"file {file!r}, which is not there", "the path of a file inside the folder")
+        if fault:
+            found.errors.append(RecordingError(raw / "index.csv", line, *fault))
+        else:
+            good.append((line, row))
+        used.setdefault(str(inside), line)
+    words = [row["label"] for _, row in good]
+    labels, found.classes = _classes(raw, source, words)
+    if source.class_count not in (None, len(found.classes)):
+        count = f"{len(found.classes)} classes"
+        raise RecordingError(raw, None, count, f"{source.class_count}, as the set says")
+    stems = [PurePosixPath(row["file"]).stem for _, row in good]
+    plain = len(set(stems)) == len(stems)
+    whole = {
+        field: all(INTEGER.fullmatch(row[field]) for _, row in good)
+        for field in fields
+        if field not in ("file", "label")
+    }
+    names: dict[str, int] = {}
+    for (line, row), stem in zip(good, stems, strict=True):
+        name = stem if plain else PurePosixPath(row["file"]).with_suffix("").as_posix()
+        if name in names:
+            fault = (f"recording {name} as on line {names[name]}", "file names that differ before the suffix")
+            found.errors.append(RecordingError(raw / "index.csv", line, *fault))
+            continue
+        names[name] = line
+        if row["label"] not in labels:
+            fault = (f"label {row['label']!r}", f"one of the {len(found.classes)} classes")
+            found.errors.append(RecordingError(raw / "index.csv", line, *fault))
+            continue
+        if name in source.excluded:
+            found.excluded.append(name)
+            continue
+        columns: dict[str, int | str] = {
+            field: int(row[field]) if is_whole else row[field] for field, is_whole in whole.items()
+        }
+        path = raw / row["file"]
+        found.jobs.append(Job(path, name, labels[row["label"]], columns, source.joints, source.bodies))
+    found.jobs.sort(key=lambda job: job.name)
+    found.excluded.sort()
+    return found
+
+
+def read(job: Job) -> Reading:
+    """Read one file. Raises RecordingError naming the first line that does not fit."""
+    person = job.joints * 3
+    widths = [person * m for m in range(1, job.bodies + 1)]
+    what = f"{job.joints} joints x 3" + (f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else "")
+    xyz = text.table(job.path, widths, what)
+    xyz = xyz.reshape(len(xyz), -1, job.joints, 3)
+    frame, body = np.nonzero((xyz != 0).any(axis=(2, 3)))  # NaN counts as present
+    if not len(frame):
+        return Reading([], {job.name: "empty: no body in any frame"})
+    recording = Recording(
+        name=job.name,
+        label=job.label,
+        columns=job.columns,
+        length=len(xyz),
+        frame=frame.astype(np.int32),
+        body=body.astype(np.int64),
+        xyz=xyz[frame, body],
+    )
+    return Reading([recording])
+
+
+def _csv(path: Path, needed: list[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a table with a header, each with its line; cells and headers stripped."""
+    if not path.is_file():
+        raise RecordingError(path, None, "no such file", f"a table with the columns {', '.join(needed)}")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        header = [cell.strip() for cell in next(reader, [])]
+        if any(column not in header for column in needed) or len(set(header)) != len(header) or "" in header:
+            expected = f"a header with {', '.join(needed)}, each column named once"
+            raise RecordingError(path, 1, ",".join(header) or "an empty line", expected)
+        rows = []
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                expected = f"{len(header)}, as in the header"
+                raise RecordingError(path, reader.line_num, f"{len(cells)} cells", expected)
+            row = {field: cell.strip() for field, cell in zip(header, cells, strict=True)}
+            rows.append((reader.line_num, row))
+    if not rows:
+        raise RecordingError(path, 2, "no rows", "a row for each recording")
+    return rows
+
+
+def _classes(raw: Path, source: Source, words: list[str]) -> tuple[dict[str, int], list[str]]:
+    """What each label of the index means: written form → label from 0; and the class names."""
+    whole = all(INTEGER.fullmatch(word) for word in words)
+    if (raw / "classes.csv").is_file():
+        path = raw / "classes.csv"
+        rows = _csv(path, ["label", "name"])
+        for line, row in rows:
+            if not INTEGER.fullmatch(row["label"]) or not row["name"]:
+                pair = f"{row['label']!r}, {row['name']!r}"
+                raise RecordingError(path, line, pair, "an integer and a name")
+        keys = [int(row["label"]) for _, row in rows]
+        ordered = sorted(zip(keys, (row["name"] for _, row in rows), strict=True))
+        if len(set(keys)) != len(keys):
+            raise RecordingError(path, None, "a label twice", "each label once")
+        known, names = [key for key, _ in ordered], [name for _, name in ordered]
+    elif (raw / "classes.txt").is_file() or source.classes is not None:
+        path = raw / "classes.txt"
+        if path.is_file():
+            names = [name.strip() for name in text.load(path).decode("utf-8-sig").split("\n")]
+        else:
+            names = class_names(source, source.class_count or len(source.classes or ()), "")
+        known = list(range(len(names)))
+    elif whole:
+        known = sorted({int(word) for word in words})
+        names = [str(key) for key in known]
+    else:
+        names = sorted(set(words))
+        return {name: k for k, name in enumerate(names)}, names
+    if len(set(names)) != len(names) or "" in names:
+        raise RecordingError(path, None, "a class name twice or blank", "each class named once")
+    if whole:
+        place = {key: k for k, key in enumerate(known)}
+        return {word: place[int(word)] for word in words if int(word) in place}, names
+    return {name: k for k, name in enumerate(names)}, names

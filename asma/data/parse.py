@@ -1,0 +1,381 @@
+"""Parse a whole data set: raw files → one file of recordings, in parallel and in constant memory.
+
+A format is a row of FORMATS: how to survey a folder (names only) and how to read one job. The jobs are spread
+over processes in small batches, of which only a few are under way at a time, and come back in order; what
+they give is written at once. All bad files are named together, at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from asma.data import folder, ntu, pku
+from asma.data.recordings import Recording, RecordingError, write
+from asma.data.survey import Reading, Source, Survey
+
+LISTS = Path(__file__).parent / "lists"
+ON_ERROR = ("stop", "skip")
+SHOWN = 50  # bad files an error lists before it points to a file
+
+
+@dataclass(frozen=True)
+class Parse:
+    """Section `parse` of the parameters: stop at bad files or skip them; processes, 0 for all cores."""
+
+    on_error: str = "stop"
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the raw files of a format are found and read.
+
+    `batch` jobs go to a process at a time; `few` jobs are not worth a second process; `expects` names the
+    files for a user whose folder has none; `missing` is the official list of incomplete samples, if any.
+    """
+
+    survey: Callable[[Path, Source], Survey]
+    read: Callable[[Any], Reading]
+    batch: int
+    few: int
+    expects: str
+    source: str
+    missing: str | None = None
+
+
+FORMATS: dict[str, Format] = {
+    "ntu": Format(
+        ntu.survey,
+        ntu.read,
+        batch=16,
+        few=1024,
+        expects="files SsssCcccPpppRrrrAaaa.skeleton",
+        source="NTU RGB+D .skeleton files",
+        missing="ntu_missing",
+    ),
+    "pku": Format(
+        pku.survey,
+        pku.read,
+        batch=1,
+        few=24,
+        expects="videos XXXX-V.txt or AxxNyy-V.txt and their labels",
+        source="PKU-MMD text files",
+    ),
+    "folder": Format(
+        folder.survey,
+        folder.read,
+        batch=16,
+        few=1024,
+        expects="index.csv and the files it names",
+        source="text files named by an index.csv",
+    ),
+}
+
+
+class RecordingErrors(ValueError):
+    """All bad files of a data set: `errors` has each, the message the first and where the rest is listed."""
+
+    def __init__(self, errors: list[RecordingError], listing: Path | None = None) -> None:
+        super().__init__(errors, listing)
+        self.errors = errors
+        self.listing = listing
+
+    def __str__(self) -> str:
+        count = len(self.errors)
+        files = "file" if count == 1 else "files"
+        lines = [f"found {count} bad {files}; expected none (or parse.on_error: skip)"]
+        lines += [f"  {error}" for error in self.errors[:SHOWN]]
+        if count > SHOWN:
+            lines.append(f"  … and {count - SHOWN} more, all listed in {self.listing}")
+        return "\n".join(lines)
+
+
+@dataclass
+class Report:
+    """What a data set turned out to hold.
+
+    `bodies` counts frames by the number of bodies in them, `nan_frames` those with a coordinate that is no
+    number. `excluded` were named by the official list; `left_out` says why for every other recording that was
+    set aside; `bad` are the files that `skip` passed over. `published` is the number of recordings that the
+    literature counts in this set, None where it says nothing.
+    """
+
+    dataset: str
+    recordings: int = 0
+    frames: int = 0
+    nan_frames: int = 0
+    classes: int = 0
+    bodies: Counter[int] = field(default_factory=Counter)
+    excluded: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    bad: list[str] = field(default_factory=list)
+    published: int | None = None
+
+    def count(self, recording: Recording) -> None:
+        """Take one more recording into account."""
+        self.recordings += 1
+        self.frames += recording.length
+        per_frame = np.bincount(recording.frame, minlength=recording.length)
+        self.bodies.update(per_frame.tolist())
+        spoilt = np.isnan(recording.xyz).any(axis=(1, 2))
+        self.nan_frames += len(np.unique(recording.frame[spoilt]))
+
+    def figures(self) -> dict[str, float]:
+        """The counts alone."""
+        figures: dict[str, float] = {
+            "recordings": self.recordings,
+            "frames": self.frames,
+            "nan_frames": self.nan_frames,
+            "classes": self.classes,
+            "excluded": len(self.excluded),
+            "left_out": len(self.left_out),
+            "bad": len(self.bad),
+        }
+        if self.published is not None:
+            figures["published"] = self.published
+        return figures
+
+    def metrics(self) -> dict[str, Any]:
+        """Everything, ready for JSON; the same for the same raw files."""
+        return {
+            "stage": "parse",
+            "dataset": self.dataset,
+            **self.figures(),
+            "frames_by_bodies": {str(bodies): self.bodies[bodies] for bodies in sorted(self.bodies)},
+            "names": {
+                "excluded": self.excluded,
+                "left_out": dict(sorted(self.left_out.items())),
+                "bad": self.bad,
+            },
+        }
+
+    def summary(self) -> str:
+        """A few lines for a person, with the published count beside what was found."""
+        found = f"{self.dataset}: {self.recordings} recordings, {self.frames} frames, {self.classes} classes"
+        lines = [found]
+        if self.published is not None:
+            gap = self.published - self.recordings
+            verdict = "all are here" if not gap else f"{gap} fewer here" if gap > 0 else f"{-gap} more here"
+            lines.append(f"published: {self.published} recordings; {verdict}")
+        bodies = ", ".join(f"{count} with {b}" for b, count in sorted(self.bodies.items()))
+        lines.append(f"frames by bodies: {bodies}")
+        if self.nan_frames:
+            lines.append(f"frames with a coordinate that is no number: {self.nan_frames}")
+        if self.excluded:
+            lines.append(f"excluded by the official list of incomplete samples: {len(self.excluded)}")
+        reasons = [f"{name}: {reason}" for name, reason in sorted(self.left_out.items())]
+        for title, entries in (("left out", reasons), ("bad files skipped", self.bad)):
+            if entries:
+                lines.append(f"{title}: {len(entries)}")
+                lines += [f"  {entry}" for entry in entries[:5]] + ["  …"] * (len(entries) > 5)
+        return "\n".join(lines)
+
+
+def parse(
+    raw: Path,
+    out: Path,
+    *,
+    dataset: str,
+    format: str,
+    layout: str,
+    joints: int,
+    bodies: int = 2,
+    classes: list[str] | None = None,
+    class_count: int | None = None,
+    missing: str = "none",
+    slicing: str = "one_based_inclusive",
+    on_error: str = "stop",
+    workers: int = 0,
+    progress: bool = True,
+) -> Report:
+    """Read all raw files below `raw` and write them to `out` as recordings.
+
+    `joints` (V) is the layout's; `bodies` (M) the most a recording of format `folder` may hold; `classes`
+    names in label order (None: from the set) and `class_count` how many of them the set has (None: all);
+    `missing` "official" leaves out the samples that the set's owners list as incomplete; `workers` 0 is all
+    cores and 1 this process alone. The file written does not depend on `workers`.
+
+    Raises RecordingErrors naming all bad files, and then writes nothing; with on_error "skip" they are passed
+    over and named in the report. Raises ValueError for a word that is none of the options, and RecordingError
+    where the folder holds nothing of the format.
+    """
+    _one_of("format", format, FORMATS)
+    _one_of("on_error", on_error, ON_ERROR)
+    _one_of("missing", missing, ("none", "official"))
+    rules = FORMATS[format]
+    if missing == "official" and rules.missing is None:
+        raise ValueError(f"missing: found 'official'; expected 'none': format {format} has no official list")
+    excluded = names_in(rules.missing) if missing == "official" and rules.missing else []
+    listed = None if classes is None else tuple(classes)
+    survey = rules.survey(raw, Source(joints, bodies, listed, class_count, frozenset(excluded), slicing))
+    if not survey.jobs and not survey.errors:
+        raise RecordingError(raw, None, "no recording to read", rules.expects)
+
+    errors = list(survey.errors)
+    left_out = dict(survey.left_out)
+    report = Report(
+        dataset,
+        classes=len(survey.classes),
+        excluded=survey.excluded,
+        left_out=left_out,
+        published=published_counts().get(dataset, {}).get("total"),
+    )
+
+    def recordings() -> Iterator[Recording]:
+        with _progress(f"parse {dataset}", len(survey.jobs), progress) as tick:
+            for reading in _readings(rules, survey.jobs, workers):
+                tick()
+                if isinstance(reading, RecordingError):
+                    errors.append(reading)
+                    continue
+                left_out.update(reading.left_out)
+                for recording in reading.recordings:
+                    report.count(recording)
+                    yield recording
+        if errors and (on_error == "stop" or not report.recordings):
+            raise RecordingErrors(errors, listing)
+        if not report.recordings:
+            raise RecordingError(raw, None, "only empty recordings", rules.expects)
+
+    listing = out.with_suffix(".bad.txt")
+    listing.unlink(missing_ok=True)
+    told = {
+        "bodies": bodies,
+        "class_count": class_count,
+        "classes": "given" if classes is not None else "from the set",
+        "missing": missing,
+        "on_error": on_error,
+        "slicing": slicing,
+    }
+    try:
+        write(
+            out,
+            recordings(),
+            classes=survey.classes,
+            dataset=dataset,
+            format=format,
+            layout=layout,
+            joints=joints,
+            parameters=told,
+            source=rules.source,
+        )
+    except RecordingErrors as error:
+        if len(error.errors) > SHOWN:
+            listing.write_text("".join(f"{bad}\n" for bad in error.errors), encoding="utf-8")
+        raise
+    report.bad = [str(error) for error in errors]
+    return report
+
+
+def names_in(name: str) -> list[str]:
+    """The names in one of the project's lists, `asma/data/lists/<name>.txt`: a name a line, # for comments.
+
+    Raises ValueError if there is no such list.
+    """
+    path = LISTS / f"{name}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(entry.stem for entry in LISTS.glob("*.txt")))
+        raise ValueError(f"list: found {name!r}; expected one of {known}")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def class_list(name: str | None, count: int | None = None) -> list[str] | None:
+    """The first `count` class names (all for None) of one of the project's lists; None for no list.
+
+    Raises ValueError if the list is shorter.
+    """
+    if name is None:
+        return None
+    names = names_in(name)
+    if count is not None and count > len(names):
+        raise ValueError(f"class_count: found {count}; expected at most the {len(names)} of list {name}")
+    return names[:count]
+
+
+def published_counts() -> dict[str, dict[str, Any]]:
+    """How many recordings the literature counts: dataset → total, unfiltered, and each split."""
+    return yaml.safe_load((LISTS / "published_counts.yaml").read_text(encoding="utf-8"))["counts"]
+
+
+def _one_of(key: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ValueError(f"{key}: found {value!r}; expected one of {', '.join(known)}")
+
+
+def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Reading | RecordingError]:
+    results: list[Reading | RecordingError] = []
+    for job in jobs:
+        try:
+            results.append(read(job))
+        except RecordingError as error:
+            results.append(error)
+    return results
+
+
+def _readings(rules: Format, jobs: list[Any], workers: int) -> Iterator[Reading | RecordingError]:
+    """What each job gives, in order; at most two batches a worker are held."""
+    if workers == 0:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = 1 if len(jobs) <= rules.few else cores
+    if workers == 1:
+        for job in jobs:
+            yield from _attempt(rules.read, [job])
+        return
+    batches = (jobs[i : i + rules.batch] for i in range(0, len(jobs), rules.batch))
+    # Not fork: the progress bar and MLflow run threads in this process, and a fork of threads may hang.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method))
+    pending: deque[Future[list[Reading | RecordingError]]] = deque()
+    try:
+        for batch in batches:
+            pending.append(pool.submit(_attempt, rules.read, batch))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _progress(title: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal; in a log, a line every ten seconds and one at the end."""
+    if not show:
+        yield lambda: None
+        return
+    if sys.stderr.isatty():
+        with tqdm(total=total, desc=title, unit="file") as bar:
+
+            def advance() -> None:
+                bar.update()
+
+            yield advance
+        return
+    begin = last = time.monotonic()
+    done = 0
+
+    def tick() -> None:
+        nonlocal done, last
+        done += 1
+        now = time.monotonic()
+        if done == total or now - last > 10:
+            last = now
+            rate = done / max(now - begin, 1e-9)
+            print(f"{title}: {done} of {total} files, {rate:.0f} files/s", file=sys.stderr, flush=True)
+
+    yield tick

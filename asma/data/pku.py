@@ -1,0 +1,195 @@
+"""PKU-MMD, Part I and II: long videos with labelled intervals → one recording an interval.
+
+A video `XXXX-V.txt` (Part I) or `AxxNyy-V.txt` (Part II), V one of L M R, holds a line a frame: 150 numbers,
+2 bodies x 25 joints x (x, y, z) in metres; a body that is absent is all zeros and becomes no row. The file of
+the same name with its labels holds a line an action: class (from 1), first frame, last frame, confidence.
+Two split files name videos for training and validation. (Formats: the README of the set's authors,
+github.com/ECHO960/PKU-MMD, and the note inside the set.)
+
+All files may lie anywhere below the set's folder. A file is one of labels if a folder on its way has "label"
+in its name, one of positions if a folder has "skel"; else its first line decides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asma.data import text
+from asma.data.recordings import Recording, RecordingError
+from asma.data.survey import Reading, Source, Survey, class_names, files
+
+JOINTS, BODIES, CLASSES = 25, 2, 51
+SLICINGS = ("one_based_inclusive", "zero_based_half_open")
+CAMERAS = {"L": 1, "M": 2, "R": 3}
+VIDEO = re.compile(r"(?:(\d{4})|A(\d{2})N(\d{2}))-([LMR])")
+SPLITS = ("cross_subject", "cross_view")
+# the official lists spell the second header "Validataion"
+HEADERS = {"train": re.compile(r"train\w*\s+videos?"), "test": re.compile(r"(?:valid|test)\w*\s+videos?")}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to read: its positions, its labels, and how its recordings are called and counted."""
+
+    positions: Path
+    labels: Path
+    prefix: str
+    columns: dict[str, int | str]
+    classes: int
+    slicing: str
+
+
+def survey(raw: Path, source: Source) -> Survey:
+    """Pair the videos below a folder with their label files and find the splits.
+
+    Recordings are called `F{video}V{view}C{class}L{line}` (Part I) or `A{a}N{n}V{view}C{class}L{line}` (Part
+    II), each number with three digits, view 1 to 3 for L M R, line counted from 1 in the label file. Columns:
+    video, view, camera (1 to 3), cross_subject and cross_view as far as split files are there ("train",
+    "test", or "" where the file does not name the video: no side is guessed), and in Part II subject, the
+    number after N.
+
+    Raises ValueError for an unknown slicing or other than 25 joints.
+    """
+    if source.joints != JOINTS:
+        raise ValueError(f"joints: found {source.joints}; expected {JOINTS}, as every PKU-MMD file has")
+    if source.slicing not in SLICINGS:
+        raise ValueError(f"slicing: found {source.slicing!r}; expected one of {', '.join(SLICINGS)}")
+    found = Survey()
+    splits = _splits(raw, found.errors)
+    videos: dict[bool, dict[str, Path]] = {True: {}, False: {}}  # whether of labels → video → file
+    for path in files(raw, VIDEO.pattern + r"\.(?:txt|skeleton)"):
+        mine = videos[_is_labels(path, raw)]
+        video = path.stem.upper()
+        if video in mine:
+            found.errors.append(RecordingError(path, None, f"a second file beside {mine[video]}", "one"))
+        else:
+            mine[video] = path
+    labels, positions = videos[True], videos[False]
+    for video in sorted(positions.keys() ^ labels.keys()):
+        here, other = (positions, "labels") if video in positions else (labels, "positions")
+        found.errors.append(RecordingError(here[video], None, f"no file of {other} for {video}", "one"))
+    if len({video.startswith("A") for video in positions}) > 1:
+        raise ValueError(f"{raw}: found videos of Part I and of Part II; expected one part a data set")
+    count = source.class_count or (len(source.classes) if source.classes else CLASSES)
+    found.classes = class_names(source, count, "C{:03}")
+    for video in positions.keys() & labels.keys():
+        match = VIDEO.fullmatch(video)
+        assert match is not None
+        part_one, a, n, view = match.groups()
+        columns: dict[str, int | str] = {"video": video, "view": view, "camera": CAMERAS[view]}
+        prefix = f"F{int(part_one):03}" if part_one else f"A{int(a):03}N{int(n):03}"
+        if n:
+            columns["subject"] = int(n)
+        for split, sides in splits.items():
+            columns[split] = sides.get(video, "")
+        prefix += f"V{CAMERAS[view]:03}"
+        found.jobs.append(Job(positions[video], labels[video], prefix, columns, count, source.slicing))
+    found.jobs.sort(key=lambda job: job.prefix)
+    return found
+
+
+def read(job: Job) -> Reading:
+    """Read one video once and cut it into its recordings.
+
+    Intervals are clamped to the video; those without a frame, or without a body in any frame, are left out.
+    Raises RecordingError for the first line that is not as it should be, of the labels or of the positions.
+    """
+    intervals = _labels(job.labels, job.classes)
+    width = BODIES * JOINTS * 3
+    table = text.table(job.positions, [width], f"{BODIES} bodies x {JOINTS} joints x 3")
+    xyz = table.reshape(-1, BODIES, JOINTS, 3)
+    present = (xyz != 0).any(axis=(2, 3))  # NaN counts as present
+    shift = 1 if job.slicing == "one_based_inclusive" else 0
+    reading = Reading([])
+    for line, (action, start, end) in enumerate(intervals, start=1):
+        name = f"{job.prefix}C{action:03}L{line:03}"
+        begin, stop = max(start - shift, 0), min(end, len(xyz))
+        if begin >= stop:
+            reading.left_out[name] = f"frames {start} to {end} hold none of the video's {len(xyz)}"
+            continue
+        frame, body = np.nonzero(present[begin:stop])
+        if not len(frame):
+            reading.left_out[name] = f"frames {start} to {end} are empty: no body in any"
+            continue
+        reading.recordings.append(
+            Recording(
+                name=name,
+                label=action - 1,
+                columns=job.columns,
+                length=stop - begin,
+                frame=frame.astype(np.int32),
+                body=body.astype(np.int64),
+                xyz=xyz[begin:stop][frame, body],
+            )
+        )
+    reading.recordings.sort(key=lambda recording: recording.name)
+    return reading
+
+
+def _is_labels(path: Path, raw: Path) -> bool:
+    folders = [folder.lower() for folder in path.relative_to(raw).parts[:-1]]
+    if any("label" in folder for folder in folders):
+        return True
+    if any("skel" in folder for folder in folders):
+        return False
+    with path.open("rb") as file:
+        return file.readline(4096).strip().rstrip(b",").count(b",") == 3
+
+
+def _labels(path: Path, classes: int) -> list[tuple[int, int, int]]:
+    """Class, first and last frame of each line; the confidence is read and dropped."""
+    intervals = []
+    for line, cells in enumerate(text.load(path).split(b"\n"), start=1):
+        values = [text.integer(cell.strip()) for cell in cells.strip().rstrip(b",").split(b",")]
+        match values:
+            case [int(action), int(start), int(end), int()]:
+                intervals.append((action, start, end))
+            case _:
+                expected = "class, first frame, last frame, confidence: 4 integers parted by commas"
+                raise RecordingError(path, line, text.show(cells), expected)
+        if not 1 <= action <= classes:
+            raise RecordingError(path, line, f"class {action}", f"1 to {classes}")
+    return intervals
+
+
+def _splits(raw: Path, errors: list[RecordingError]) -> dict[str, dict[str, str]]:
+    """The side of each named video, for each split whose file is there; what is wrong goes to `errors`."""
+    splits: dict[str, dict[str, str]] = {}
+    taken: dict[str, Path] = {}
+    for path in files(raw, r"cross[-_ ]?(?:subject|view)(?:[-_ ]?v\d)?\.txt"):
+        split = "cross_subject" if "subject" in path.name.lower() else "cross_view"
+        if split in taken:
+            errors.append(RecordingError(path, None, f"a second split file beside {taken[split]}", "one"))
+            continue
+        taken[split] = path
+        try:
+            splits[split] = _split(path)
+        except RecordingError as error:
+            errors.append(error)
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _split(path: Path) -> dict[str, str]:
+    sides: dict[str, str] = {}
+    side = ""
+    seen = set()
+    for line, content in enumerate(text.load(path).decode("utf-8-sig", "replace").split("\n"), start=1):
+        header = next((s for s, words in HEADERS.items() if words.match(content.strip().lower())), None)
+        if header:
+            side, content = header, content.partition(":")[2]
+            seen.add(side)
+        for video in filter(None, re.split(r"[,\s]+", content.upper())):
+            if not side or not VIDEO.fullmatch(video):
+                expected = "a video such as 0002-L or A01N01-L" if side else 'the header "Training videos:"'
+                raise RecordingError(path, line, repr(video[:40]), expected)
+            if sides.setdefault(video, side) != side:
+                again = f"{video} a second time, now for {side}"
+                raise RecordingError(path, line, again, "each video on one side")
+    if seen != set(HEADERS):
+        expected = "one for training and one for validation"
+        raise RecordingError(path, None, f"lists for {sorted(seen)}", expected)
+    return sides

@@ -1,0 +1,41 @@
+"""What is known of a data set: its section `sets.<dataset>` of the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Set:
+    """One data set."""
+
+    format: str  # reader: ntu, pku, folder
+    layout: str  # joints and bones: kinect_v2, kinect_v1, or the path of a layout file
+    bodies: int  # M, most bodies kept in a clip
+    schedule: str = "paper"  # which of the stages' `schedules` holds for it
+    demonstration: bool = False  # said wherever its results appear
+    without: list[str] = field(default_factory=list)  # augmentations that would contradict a label
+    classes: str | None = None  # class names: a list in asma/data/lists, else the folder's own
+    class_count: int | None = None  # the first so many of them
+    missing: str = "none"  # official: leave out the samples the data set's authors list as incomplete
+    slicing: str = "one_based_inclusive"  # PKU-MMD: how label files count frames
+    splits: dict[str, Split] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Who is train and who is test, by one column of the recordings."""
+
+    column: str
+    train: list[Any]
+    test: list[Any] | None = None  # None: everyone else
+
+
+def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
+    """`<dataset>_<split>` → (dataset, split). Raises ValueError where no data set of the list fits."""
+    fitting = [d for d in datasets if benchmark.startswith(f"{d}_")]
+    if not fitting:
+        raise ValueError(f"benchmark {benchmark!r}: expected <dataset>_<split> with a dataset of {datasets}")
+    dataset = max(fitting, key=len)
+    return dataset, benchmark.removeprefix(f"{dataset}_")

@@ -1,0 +1,28 @@
+"""What a network costs: parameters, multiply–accumulates, floating-point operations.
+
+A MAC is one multiplication and one addition; FLOPs are 2 · MACs. Counted are the matrix products of convolutions,
+linear maps, graph sums and attention, for one clip; normalisations and activations are not. Published
+counts mix both conventions, so both stand in every table under their own names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
+    """params, macs and flops of module(*inputs); inputs hold one sample."""
+    was_training = module.training
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    module.train(was_training)
+    flops = counter.get_total_flops()
+    return {"params": sum(p.numel() for p in module.parameters()), "macs": flops // 2, "flops": flops}
+
+
+def total(*parts: dict[str, int], times: int = 1) -> dict[str, int]:
+    """The sum of several counts, `times` over (e.g. three streams)."""
+    return {key: times * sum(part[key] for part in parts) for key in ("params", "macs", "flops")}

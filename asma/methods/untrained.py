@@ -1,0 +1,26 @@
+"""The control beside every pretrained encoder: random weights, normalisation statistics of the real data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from asma.backbones.base import Backbone
+
+PASSES = 3
+
+
+def settle(encoder: Backbone, x: Tensor, batch_size: int, seed: int) -> None:
+    """Let the encoder's normalisations see the clean clips x (N, C, T, V, M) PASSES times; no weight changes.
+
+    Without it a random encoder's features are nearly constant and its probe is at chance, which would make
+    the control too easy to beat.
+    """
+    torch.manual_seed(seed)
+    encoder.train()
+    with torch.no_grad():
+        for _ in range(PASSES):
+            for index in torch.randperm(len(x)).split(batch_size):
+                if len(index) > 1:
+                    encoder(x[index.to(x.device)])
+    encoder.eval()

@@ -1,0 +1,109 @@
+"""`params.yaml` → dataclasses. A section, a dataclass, one hop; an unknown or missing key is an error.
+
+A section may hold `schedules:`, a mapping from a data set's schedule name to the few values that differ for it
+(a small set trains longer, the demonstration shorter). `load(..., schedule=...)` lays them over the section.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+FILE = Path("params.yaml")
+
+
+class ParamsError(ValueError):
+    """A parameter that is missing, unknown or of the wrong kind; names file, key, found and expected."""
+
+
+def read(file: Path = FILE) -> dict[str, Any]:
+    """The whole of params.yaml as plain data."""
+    if not file.is_file():
+        raise ParamsError(f"{file}: not found; run from the root of the project")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{file}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{file}: found {type(content).__name__}, expected a mapping of sections")
+    return content
+
+
+def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
+    """One section by dotted name, as plain data, with a schedule's values laid over it."""
+    value: Any = read(file)
+    for depth, part in enumerate(name.split(".")):
+        where = ".".join(name.split(".")[:depth]) or "top level"
+        if not isinstance(value, dict) or part not in value:
+            found = sorted(map(str, value)) if isinstance(value, dict) else repr(value)
+            raise ParamsError(f"{file}: {where}: key {part!r} not found, there is {_closest(part, found)}")
+        value = value[part]
+    if not isinstance(value, dict):
+        raise ParamsError(f"{file}: {name}: found {value!r}, expected a section")
+    value = dict(value)
+    schedules = value.pop("schedules", None) or {}
+    if not isinstance(schedules, dict):
+        raise ParamsError(
+            f"{file}: {name}.schedules: found {schedules!r}, expected a mapping by schedule name"
+        )
+    return _overlay(value, schedules.get(schedule) or {})
+
+
+def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    nested = {
+        key: _overlay(value[key], item)
+        if isinstance(item, dict) and isinstance(value.get(key), dict)
+        else item
+        for key, item in changes.items()
+    }
+    return {**value, **nested}
+
+
+def load(name: str, cls: type[T], schedule: str | None = None, file: Path = FILE) -> T:
+    """The section `name` as an instance of the dataclass `cls`. Raises ParamsError."""
+    return build(section(name, schedule, file), cls, f"{file}: {name}")
+
+
+def build(values: dict[str, Any], cls: type[T], where: str) -> T:
+    """An instance of the dataclass `cls` from plain data; `where` stands in front of every complaint."""
+    _check_keys(values, cls, where)
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        problems = [
+            f"{where}.{'.'.join(map(str, p['loc'])) or '(section)'}: found {p['input']!r}: {p['msg']}"
+            for p in error.errors()
+        ]
+        raise ParamsError("\n".join(problems)) from None
+
+
+def _check_keys(values: dict[str, Any], cls: Any, where: str) -> None:
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key, value in values.items():
+        if key not in fields:
+            raise ParamsError(f"{where}: unknown key {key!r}; expected {_closest(str(key), sorted(fields))}")
+        nested = fields[key].default_factory
+        if isinstance(value, dict) and dataclasses.is_dataclass(nested):
+            _check_keys(value, nested, f"{where}.{key}")
+    required = [
+        name
+        for name, f in fields.items()
+        if f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+        and name not in values
+    ]
+    if required:
+        raise ParamsError(f"{where}: missing {', '.join(required)}")
+
+
+def _closest(word: str, known: list[str] | str) -> str:
+    if isinstance(known, str):
+        return known
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"{close[0]!r} (of {', '.join(known)})" if close else ", ".join(known)

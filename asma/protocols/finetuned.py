@@ -1,0 +1,48 @@
+"""End-to-end training of an encoder and a linear head on labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from asma import augment, training
+from asma.augment import Augment
+from asma.backbones import pool
+from asma.backbones.base import Backbone
+from asma.protocols.bench import Bench
+from asma.training import Checkpoint, Fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Fit):
+    """Section `finetune` of the parameters. The paper names no augmentation here."""
+
+    augment: Augment = field(default_factory=Augment)
+
+
+def finetune(
+    encoder: Backbone,
+    head: nn.Linear,
+    x: Tensor,
+    labels: Tensor,
+    mirror: Tensor,
+    how: Finetune,
+    bench: Bench,
+    label: str,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Train encoder and head in place from labels, on clips x (n, C, T, V, M) augmented anew each time."""
+    both = nn.ModuleDict({"encoder": encoder, "head": head})
+    T = x.shape[2]
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        drawn = augment.sample(how.augment, len(index), T, generator)
+        h = pool(encoder(augment.apply(x[index], drawn, mirror)))
+        return F.cross_entropy(head(h).float(), labels[index])
+
+    training.fit(
+        both, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label=label,
+        log=bench.log, curve=label, checkpoint=checkpoint,
+    )  # fmt: skip

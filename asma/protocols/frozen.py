@@ -1,0 +1,116 @@
+"""Protocols on frozen encoders: linear probe, aligned probe, plain average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from asma import evaluation, training
+from asma.backbones import tokens
+from asma.backbones.base import Backbone
+from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier
+from asma.protocols.bench import Bench, linear_head
+from asma.training import Fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Fit):
+    """Section `probe` of the parameters."""
+
+    neighbours: int = 1  # k of kNN
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseFit:
+    """How long the alignment is trained: on pretrained and on fine-tuned encoders."""
+
+    pretrain: Fit
+    finetune: Fit
+
+    def of(self, mode: str) -> Fit:
+        """The one of a mode. Raises ValueError on another word."""
+        if mode not in ("pretrain", "finetune"):
+            raise ValueError(f"fuse.modes: found {mode!r}, expected pretrain or finetune")
+        return self.pretrain if mode == "pretrain" else self.finetune
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fuse:
+    """Section `fuse` of the parameters."""
+
+    first: str  # the two encoders
+    second: str
+    modes: list[str]  # where they come from: pretrain (frozen, the aligned probe), finetune (second step)
+    alignment: Alignment = field(default_factory=Alignment)
+    fit: FuseFit
+
+
+def standardised(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Features (n, D) less the training mean, over the training deviation; constant ones become 0."""
+    deviation, mean = torch.std_mean(train, dim=0, correction=0)
+    scale = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), torch.zeros_like(deviation))
+    return tuple((x - mean) * scale for x in (train, *others))
+
+
+def features(encoder: Backbone, x: Tensor, kind: str, bench: Bench) -> Tensor:
+    """Tokens (n, S, D) of clean clips x (n, C, T, V, M) from a frozen encoder."""
+    with training.frozen(encoder), bench.run.autocast(bench.device):
+        return evaluation.embed(encoder, x, lambda h: tokens(h.float(), kind))
+
+
+def paired_features(encoders: Sequence[Backbone], x: Tensor, kind: str, bench: Bench) -> Tensor:
+    """Tokens (n, 2, S, D) of clean clips from two frozen encoders."""
+    return torch.stack([features(encoder, x, kind, bench) for encoder in encoders], dim=1)
+
+
+def embeddings(encoder: Backbone, x: Tensor, bench: Bench) -> Tensor:
+    """Pooled embeddings (n, D) of clean clips from a frozen encoder."""
+    return features(encoder, x, "pooled", bench)[:, 0]
+
+
+def classify(
+    head: nn.Module,
+    train: Tensor,
+    labels: Tensor,
+    tests: tuple[Tensor, ...],
+    how: Fit,
+    bench: Bench,
+    label: str,
+) -> tuple[Tensor, ...]:
+    """Train a head on fixed features (n, …) by cross-entropy and return its logits of each of `tests`."""
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        return F.cross_entropy(head(train[index]), labels[index])
+
+    training.fit(
+        head, loss, len(train), how,
+        run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed, label=label,
+        log=bench.log, curve=label,
+    )  # fmt: skip
+    return tuple(evaluation.forward(head, test, 1024) for test in tests)
+
+
+def linear_probe(train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench, label: str) -> Tensor:
+    """Logits (n, K) of the test embeddings by a linear classifier learnt on the training embeddings (n, D)."""
+    return classify(linear_head(train.shape[1], bench), train, labels, (test,), how, bench, label)[0]
+
+
+def aligned_probe(
+    train: Tensor, test: Tensor, labels: Tensor, alignment: Alignment, how: Fit, bench: Bench
+) -> tuple[AlignedClassifier, Tensor, Tensor]:
+    """Feature alignment and head learnt on both encoders' tokens (n, 2, S, D); logits of train and test."""
+    torch.manual_seed(bench.seed)
+    head = AlignedClassifier(train.shape[-1], bench.classes, alignment).to(bench.device)
+    of_train, of_test = classify(head, train, labels, (train, test), how, bench, "aligned")
+    return head, of_train, of_test
+
+
+def averaged_probe(train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench) -> Tensor:
+    """Without alignment: a linear head on the mean of both encoders' embeddings; logits of the test."""
+    torch.manual_seed(bench.seed)
+    head = AveragedClassifier(train.shape[-1], bench.classes).to(bench.device)
+    return classify(head, train, labels, (test,), how, bench, "averaged")[0]

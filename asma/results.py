@@ -1,0 +1,208 @@
+"""What a judged run leaves in its folder: metrics.json and logits.npz, the same shape for every stage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from asma import efficiency, evaluation
+from asma.backbones import tokens
+from asma.backbones.base import Backbone
+from asma.data.batches import Clips
+from asma.data.benchmarks import Benchmark
+
+
+class Log(Protocol):
+    """The part of the tracking log that is needed here."""
+
+    def metrics(self, values: dict[str, float]) -> None:
+        """Final figures."""
+
+    def summary(self, text: str) -> None:
+        """A line for the end of the stage."""
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """A metrics.json."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The outcome of one mode: logits (n_test, K), epochs trained on labels, and what the network costs."""
+
+    logits: Tensor
+    epochs: int
+    cost: dict[str, int]
+
+
+def cost(bench: Benchmark, encoder: Backbone, *, classes: bool = True) -> dict[str, int]:
+    """params, macs and flops of an encoder for one clip, with its linear head unless `classes` is False."""
+    own = cost_of(bench, encoder)
+    return efficiency.total(own, linear_cost(encoder.dim, len(bench.classes))) if classes else own
+
+
+def cost_of(bench: Benchmark, network: nn.Module) -> dict[str, int]:
+    """params, macs and flops of a network that takes clips, for one clip of the benchmark."""
+    device = next(network.parameters()).device
+    return efficiency.count(network, torch.zeros(1, *bench.clip_shape, device=device))
+
+
+def linear_cost(dim: int, classes: int) -> dict[str, int]:
+    """params, macs and flops of a linear head."""
+    return efficiency.count(nn.Linear(dim, classes), torch.zeros(1, dim))
+
+
+def averaged_cost(bench: Benchmark, encoders: Sequence[Backbone]) -> dict[str, int]:
+    """params, macs and flops of several encoders under one linear head."""
+    each = (cost(bench, encoder, classes=False) for encoder in encoders)
+    return efficiency.total(*each, linear_cost(encoders[0].dim, len(bench.classes)))
+
+
+def fused_cost(
+    bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, paired: Tensor
+) -> dict[str, int]:
+    """params, macs and flops of several encoders, feature alignment and head; paired tokens (n, 2, S, D), one is counted."""
+    each = (cost(bench, encoder, classes=False) for encoder in encoders)
+    return efficiency.total(*each, efficiency.count(head, paired[:1]))
+
+
+def example_tokens(bench: Benchmark, encoder: Backbone, kind: str) -> Tensor:
+    """Tokens (1, 2, S, D) of the shape that two such encoders give for one clip."""
+    with torch.no_grad():
+        one = tokens(encoder.eval()(torch.zeros(1, *bench.clip_shape)), kind)
+    return torch.stack([one, one], dim=1)
+
+
+def rows(judged: Mapping[str, Judged], labels: Tensor) -> list[dict[str, Any]]:
+    """One result a mode: accuracy and top5 in per cent, cost, epochs."""
+    truth = labels.cpu().numpy()
+    return [
+        {
+            "mode": mode,
+            **evaluation.score(one.logits.float().cpu().numpy(), truth),
+            **one.cost,
+            "epochs": one.epochs,
+        }
+        for mode, one in judged.items()
+    ]
+
+
+def leave_part(
+    out: Path, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], stream: str
+) -> list[dict[str, Any]]:
+    """Write the logits of one stream whose modes are named `<encoder>.<mode>`; its rows, for `write`."""
+    save(out, test, judged)
+    found = rows(judged, test.labels)
+    for row in found:
+        row["encoder"], row["mode"] = row["mode"].split(".")
+        row["stream"] = stream
+    return found
+
+
+def save(out: Path, test: Clips, judged: Mapping[str, Judged]) -> None:
+    """logits.npz of one run."""
+    logits = {mode: one.logits.float().cpu().numpy() for mode, one in judged.items()}
+    evaluation.save_logits(out / "logits.npz", test.names, test.labels.cpu().numpy(), logits)
+
+
+def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
+    """Write metrics.json of one run, log its figures and say them."""
+    told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts(), **about}
+    log.write(out / "metrics.json", {**told, "results": results})
+    for row in results:
+        own = [row[key] for key in ("stream", "encoder", "mode") if key in row]
+        name = ".".join(own)
+        log.metrics({f"{name}.{key}": row[key] for key in ("accuracy", "top5")})
+        whose = " ".join([*(str(about[key]) for key in ("encoder", "stream") if key in about), *own])
+        log.summary(f"{bench.name} {whose}: {row['accuracy']:.2f} % top-1, {row['top5']:.2f} % top-5")
+
+
+def leave(
+    out: Path,
+    log: Log,
+    bench: Benchmark,
+    test: Clips,
+    judged: Mapping[str, Judged],
+    *,
+    stage: str,
+    encoder: str,
+    stream: str,
+    seed: int,
+) -> None:
+    """Write metrics.json and logits.npz of one run, log its figures and say them."""
+    save(out, test, judged)
+    write(out, log, bench, rows(judged, test.labels), stage=stage, encoder=encoder, stream=stream, seed=seed)
+
+
+def stream_groups(content: dict[str, Any], runs: Path) -> Iterator[dict[str, Path]]:
+    """The runs of these parameters that differ only in their stream; `content` is the whole params.yaml."""
+    fuse, distill = content["fuse"]["modes"], content["distill"]["teachers"]
+    for stage, kinds in (
+        ("probe", content["encoders"]),
+        ("finetune", content["encoders"]),
+        ("fuse", fuse),
+        ("distill", distill),
+    ):
+        for kind in kinds:
+            for benchmark in content["benchmarks"]:
+                folder = runs / stage / kind / benchmark
+                yield {stream: folder / stream for stream in content["streams"]}
+    for transfer in content["transfers"] or {}:
+        yield {stream: runs / "transfer" / transfer / "streams" / stream for stream in content["streams"]}
+
+
+def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Results of the ensemble of one group of runs, a row a mode, each saying whose it is."""
+    about = {stream: _metrics(folder) for stream, folder in group.items()}
+    loaded = {stream: evaluation.load_logits(folder / "logits.npz") for stream, folder in group.items()}
+    first = next(iter(group))
+    found = []
+    for mode in loaded[first][2]:
+        names, logits = evaluation.ensemble(
+            {stream: (part[0], part[2][mode]) for stream, part in loaded.items()}, weights
+        )
+        truth = dict(zip(loaded[first][0], loaded[first][1].tolist(), strict=True))
+        labels = np.array([truth[name] for name in names])
+        shared = {
+            key: about[first][key] for key in ("benchmark", "demonstration", "n_train", "n_test", "seed")
+        }
+        encoder, _, word = mode.rpartition(".")
+        own = [_row(about[stream], stream, encoder, word) for stream in group]
+        cost = {key: sum(row[key] for row in own) for key in ("params", "macs", "flops")}
+        found.append(
+            {
+                **shared,
+                "of": about[first]["stage"],
+                "encoder": encoder or about[first]["encoder"],
+                "stream": f"{len(group)}s",
+                "mode": word,
+                **evaluation.score(logits, labels),
+                **cost,
+                "epochs": own[0]["epochs"],
+            }
+        )
+    return found
+
+
+def _row(metrics: dict[str, Any], stream: str, encoder: str, mode: str) -> dict[str, Any]:
+    for row in metrics["results"]:
+        if (
+            row["mode"] == mode
+            and row.get("encoder", encoder) == encoder
+            and row.get("stream", stream) == stream
+        ):
+            return row
+    raise ValueError(f"metrics.json of {metrics['stage']}: found no row for mode {mode!r}, expected one")
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    for candidate in (folder, folder.parent.parent):  # the streams of a transfer share one file
+        if (candidate / "metrics.json").is_file():
+            return json.loads((candidate / "metrics.json").read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"{folder / 'metrics.json'}: not found; `dvc repro` makes it")

@@ -1,0 +1,289 @@
+"""The only training loop, and what makes it repeatable: seeds, schedule, checkpoints.
+
+It knows tensors and a function that gives a loss, nothing of skeletons. Data stay on the device; the loop
+waits for the device once an epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Generator, Tensor, nn
+
+from asma.progress import progress
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NotFinite(ValueError):
+    """A loss that is NaN or infinite; names what, epoch and step."""
+
+
+class WeightsError(ValueError):
+    """A weights file that does not fit the network that is to hold it."""
+
+
+class Log(Protocol):
+    """What the loop tells of itself."""
+
+    def epoch(self, epoch: int, **metrics: float) -> None:
+        """A point of each curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How long and how fast: the part that every training section of the parameters shares."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup_epochs: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Section `run` of the parameters: where and in which precision. Changes no result beyond rounding."""
+
+    device: str = "auto"  # cuda where there is one, else cpu
+    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are always fp32
+    threads: int = 0  # 0 = as many as torch finds
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"run.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}"
+            )
+
+    def start(self) -> torch.device:
+        """Make torch deterministic and return the device."""
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(name)
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """The precision as a context for forward passes."""
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+
+
+def learning_rate(epoch: int, how: Fit) -> float:
+    """Rate of one epoch: linear from 0 over the warm-up (the first epoch has 0), then half a cosine to 0."""
+    if epoch < how.warmup_epochs:
+        return how.learning_rate * epoch / how.warmup_epochs
+    done = (epoch - how.warmup_epochs) / max(1, how.epochs - how.warmup_epochs)
+    return how.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def batches(n: int, size: int, generator: Generator) -> list[Tensor]:
+    """A shuffled epoch of sample numbers; the last, smaller batch is kept unless it is a single sample."""
+    parts = list(torch.randperm(n, generator=generator).split(size))
+    return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
+
+
+def seeded(seed: int, device: torch.device) -> Generator:
+    """A generator on the device, and torch's own (initialisation, dropout) set to the same seed."""
+    torch.manual_seed(seed)
+    return Generator(device).manual_seed(seed)
+
+
+def fit(
+    module: nn.Module,
+    loss: Callable[[Tensor, Generator], Tensor],
+    n: int,
+    how: Fit,
+    *,
+    run: Run,
+    device: torch.device,
+    seed: int,
+    label: str,
+    log: Log | None = None,
+    curve: str = "loss",
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Train `module` in place: Adam, warm-up and cosine by epoch, the last epoch is the result.
+
+    loss(index, generator) gives the mean loss of the samples `index` (int64, on the device); random draws come
+    from the generator. Each epoch seeds itself from `seed` and its number, so a run that is taken up
+    again ends as one that was never stopped. Raises NotFinite.
+    """
+    optimiser = torch.optim.Adam(
+        [p for p in module.parameters() if p.requires_grad],
+        lr=how.learning_rate,
+        weight_decay=how.weight_decay,
+        fused=True,
+    )
+    first = checkpoint.restore(module, optimiser) if checkpoint else 0
+    module.train()
+    for epoch in progress(range(first, how.epochs), label, how.epochs, "epoch", first):
+        began = time.perf_counter()
+        rate = learning_rate(epoch, how)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        generator = seeded(seed * 1_000_003 + epoch, device)
+        order = batches(n, how.batch_size, Generator().manual_seed(seed * 1_000_003 + epoch))
+        losses = []
+        for index in order:
+            optimiser.zero_grad(set_to_none=True)
+            with run.autocast(device):
+                value = loss(index.to(device), generator)
+            value.backward()
+            optimiser.step()
+            losses.append(value.detach())
+        values = torch.stack(losses).float().cpu()
+        if not values.isfinite().all():
+            step = int((~values.isfinite()).nonzero()[0])
+            raise NotFinite(
+                f"{label}: {curve} is {values[step].item()} at epoch {epoch}, step {step} of {len(order)}; "
+                f"lower the learning rate (here {rate:g}) or look at the data"
+            )
+        if log:
+            seconds = time.perf_counter() - began
+            log.epoch(
+                epoch,
+                **{
+                    curve: float(values.mean()),
+                    f"{curve}_learning_rate": rate,
+                    f"{curve}_samples_per_second": n / seconds,
+                },
+            )
+        if checkpoint:
+            checkpoint.save(epoch, module, optimiser)
+    module.eval()
+
+
+class Checkpoint:
+    """State after the last finished epoch, good only for the same parameters, data and code."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+
+    def save(self, epoch: int, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """Replace the file as one act, so that a kill leaves the old or the new one."""
+        tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
+        for i, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()},
+            partial,
+            {"key": self.key, "epoch": str(epoch)},
+        )
+        partial.replace(self.path)
+
+    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+        """Take the state up where the key is the same; return the epoch to go on with (0: from the start)."""
+        if not self.path.is_file():
+            return 0
+        with safe_open(self.path, framework="pt") as file:
+            about = file.metadata() or {}
+        if about.get("key") != self.key:
+            print(f"{self.path}: of other parameters, data or code; starting anew", flush=True)
+            return 0
+        tensors = load_file(self.path)
+        module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
+        trained = optimiser.param_groups[0]["params"]
+        for name, value in tensors.items():
+            if name.startswith("optimiser."):
+                _, i, key = name.split(".")
+                parameter = trained[int(i)]
+                # moments must lie in memory as their weights do: the fused step reads both in storage order
+                held = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+                optimiser.state[parameter][key] = held.to(parameter.device) if held.ndim == 0 else held
+        epoch = int(about["epoch"]) + 1
+        print(f"{self.path}: going on with epoch {epoch}", flush=True)
+        return epoch
+
+    def remove(self) -> None:
+        """The stage has written what it owed."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def resumable(stage: str, *axes: str, of: tuple[object, ...]) -> Iterator[Callable[[str], Checkpoint]]:
+    """Checkpoints of one stage, in `.resume/`; removed when the block ends well.
+
+    `of`: everything the result depends on: dataclasses and plain values by content, Paths by the file's bytes. The
+    code of the package and of the stages counts too.
+    """
+    key = fingerprint(*of, *sorted(Path("asma").rglob("*.py")), Path("stages") / f"{stage}.py")
+    made: list[Checkpoint] = []
+
+    def checkpoint(name: str) -> Checkpoint:
+        made.append(Checkpoint(Path(".resume", stage, *axes, f"{name}.safetensors"), f"{key} {name}"))
+        return made[-1]
+
+    yield checkpoint
+    for one in made:
+        one.remove()
+
+
+def fingerprint(*parts: object) -> str:
+    """SHA-256 over values and files; a Path stands for the bytes of its file."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            digest.update(f"{part.name}:".encode() + hashlib.sha256(part.read_bytes()).digest())
+        elif is_dataclass(part) and not isinstance(part, type):
+            digest.update(json.dumps([type(part).__name__, asdict(part)], sort_keys=True).encode())
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Within the block the modules are in evaluation mode; on leaving, nothing of them may have changed.
+
+    Frozen means parameters and normalisation statistics. Raises RuntimeError naming what changed.
+    """
+    before = [{k: v.clone() for k, v in m.state_dict().items()} for m in modules]
+    for module in modules:
+        module.eval().requires_grad_(False)
+    yield
+    for module, held in zip(modules, before, strict=True):
+        changed = [k for k, v in module.state_dict().items() if not torch.equal(v, held[k])]
+        if changed or module.training:
+            raise RuntimeError(
+                f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}"
+            )
+
+
+def save_weights(path: Path, **modules: nn.Module) -> None:
+    """Write the modules' parameters and statistics to one safetensors file, under their names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{name}.{k}": v.detach().cpu().contiguous()
+        for name, m in modules.items()
+        for k, v in m.state_dict().items()
+    }
+    save_file(tensors, path)
+
+
+def load_weights(path: Path, **modules: nn.Module) -> None:
+    """Read the modules' parameters and statistics back. Raises WeightsError naming what does not fit."""
+    tensors = load_file(path)
+    for name, module in modules.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise WeightsError(f"{path}: does not fit this {name}: {error}") from error

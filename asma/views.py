@@ -1,0 +1,83 @@
+"""Stream → views: the anchor, the joint-masked and the frame-masked view of §3.2–3.3.
+
+All three are augmented, by draws of their own. The paper feeds "the unmasked input" to the anchor but draws it as
+augmented in its Fig. 2(b), as PSTL's code does; augmented is what is built here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from asma import augment, masking, motion
+from asma.augment import Augment
+from asma.masking import Mask
+from asma.motion import Motion
+from asma.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a batch."""
+
+    x: Tensor  # (N, C, T′, V, M), all V joints present
+    joints: Tensor | None = None  # joints that the encoder is to keep, ascending; None = all
+
+
+@dataclass(frozen=True)
+class Views:
+    """The three views of a batch."""
+
+    anchor: View
+    joint_masked: View
+    frame_masked: View
+
+
+class AsmaViews:
+    """Makes the three views of a batch for one encoder."""
+
+    def __init__(
+        self,
+        strategy: str,
+        skeleton: Skeleton,
+        augmenting: Augment,
+        mask: Mask,
+        scoring: Motion | None = None,
+    ) -> None:
+        """strategy: what the encoder hides, e.g. `lowdeg_highmot`; scoring: only for `mask.score: view`."""
+        self.degree, self.motion = masking.strategy(strategy)
+        self.skeleton, self.augmenting, self.mask, self.scoring = skeleton, augmenting, mask, scoring
+        self.mirror = torch.as_tensor(skeleton.mirror)
+
+    def __call__(self, x: Tensor, scores: Tensor, generator: Generator) -> Views:
+        """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames."""
+        N, _, T, _, _ = x.shape
+        self.mask.check(self.skeleton, T)
+        mirror = self.mirror.to(x.device)
+
+        anchor = View(augment.apply(x, augment.sample(self.augmenting, N, T, generator), mirror))
+
+        drawn = augment.sample(self.augmenting, N, T, generator)
+        kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)
+        view = augment.apply(x, drawn, mirror)
+        if self.mask.operation == "remove":
+            joint_masked = View(view, kept_joints)
+        else:
+            joint_masked = View(masking.zero_joints(view, kept_joints))
+
+        drawn = augment.sample(self.augmenting, N, T, generator)
+        if self.mask.score == "view":
+            view = augment.apply(x, drawn, mirror)
+            kept = masking.choose_frames(self.motion, self.mask, motion.score(view, self.scoring), generator)
+        else:
+            # the score of a frame goes wherever the crop takes the frame
+            kept = masking.choose_frames(self.motion, self.mask, scores.gather(1, drawn.frames), generator)
+        if self.mask.operation == "zero":
+            frame_masked = View(masking.zero_frames(augment.apply(x, drawn, mirror), kept))
+        else:
+            # frames that will not be seen are not augmented either
+            frames = drawn.frames.gather(1, kept)
+            frame_masked = View(augment.apply(x, augment.Draw(frames, drawn.matrix, drawn.flip), mirror))
+        return Views(anchor, joint_masked, frame_masked)

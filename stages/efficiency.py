@@ -1,0 +1,49 @@
+"""What encoder, teacher and student cost.   benchmark → runs/efficiency/<benchmark>"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asma import backbones, cli, efficiency, params, results, tracking
+from asma.backbones import Encoder
+from asma.data.benchmarks import Benchmark
+from asma.distillation import Distill, Student
+from asma.fusion import AlignedClassifier
+from asma.protocols.frozen import Fuse
+
+
+def main(benchmark: Path, out: Path) -> None:
+    bench, n_streams = Benchmark(benchmark), len(params.read()["streams"])
+    architecture = params.load("encoder", Encoder)
+    fuse = params.load("fuse", Fuse, bench.schedule)
+    distill = params.load("distill", Distill, bench.schedule)
+    with tracking.run("efficiency", benchmark=bench.name) as log:
+        encoder = backbones.build(bench.skeleton, architecture)
+        head = AlignedClassifier(encoder.dim, len(bench.classes), fuse.alignment)
+        student = Student(bench.skeleton, len(bench.classes), distill, architecture.partition)
+        single = {
+            "encoder with linear head": results.cost(bench, encoder),
+            "teacher: two encoders, alignment, head": results.fused_cost(
+                bench, [encoder, encoder], head, results.example_tokens(bench, encoder, fuse.alignment.tokens)
+            ),
+            "student with head": results.cost_of(bench, student),
+        }
+        models = [
+            {"model": model, "streams": times, **efficiency.total(count, times=times)}
+            for model, count in single.items()
+            for times in sorted({1, n_streams})
+        ]
+        log.write(out / "metrics.json", {"stage": "efficiency", "benchmark": bench.name, "models": models})
+        for row in models:
+            log.metrics(
+                {f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]}
+            )
+        lines = [
+            f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC"
+            for r in models
+        ]
+        log.summary("\n".join(lines))
+
+
+if __name__ == "__main__":
+    cli.run(main)

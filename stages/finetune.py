@@ -1,0 +1,53 @@
+"""Train an encoder and a linear head on labels.   runs/pretrain/… → runs/finetune/<encoder>/<benchmark>/<stream>
+
+From the encoder named random this is training from scratch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from asma import backbones, cli, evaluation, params, results, tracking, training
+from asma.backbones import Encoder
+from asma.data import batches
+from asma.data.benchmarks import Benchmark
+from asma.protocols import finetuned, frozen
+from asma.protocols.bench import Bench, linear_head
+from asma.results import Judged
+from asma.training import Run
+
+
+def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
+    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    how, run = params.load("finetune", finetuned.Finetune, bench.schedule), params.load("run", Run)
+    how = replace(how, augment=how.augment.without(bench.without))
+    architecture = params.load("encoder", Encoder)
+    device = run.start()
+    with tracking.run("finetune", encoder=encoder, benchmark=bench.name, stream=stream) as log:
+        log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run)})
+        network = backbones.build(bench.skeleton, architecture).to(device)
+        weights = pretrained / "weights.safetensors"
+        training.load_weights(weights, encoder=network)
+        judge = Bench(len(bench.classes), run, device, seed, log)
+        head = linear_head(network.dim, judge)
+        train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+        mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
+        depends = (seed, how, architecture, run, benchmark, weights)
+        with training.resumable("finetune", encoder, bench.name, stream, of=depends) as checkpoint:
+            finetuned.finetune(
+                network, head, train.x, train.labels, mirror, how, judge, "finetune", checkpoint("network")
+            )
+        logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
+        training.save_weights(out / "weights.safetensors", encoder=network, head=head)
+        mode = "scratch" if encoder == "random" else "finetuned"
+        judged = {mode: Judged(logits, how.epochs, results.cost(bench, network))}
+        results.leave(
+            out, log, bench, test, judged, stage="finetune", encoder=encoder, stream=stream, seed=seed
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,56 @@
+"""Join two frozen encoders.   runs/<mode>/{first,second}/… → runs/fuse/<mode>/<benchmark>/<stream>
+
+mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of fine-tuning. Beside the
+feature alignment stands the plain average of both embeddings under a linear head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from asma import backbones, cli, evaluation, params, results, tracking, training
+from asma.backbones import Encoder
+from asma.data import batches
+from asma.data.benchmarks import Benchmark
+from asma.protocols import frozen
+from asma.protocols.bench import Bench
+from asma.results import Judged
+from asma.training import Run
+
+
+def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out: Path) -> None:
+    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run)
+    fit = how.fit.of(mode)
+    architecture = params.load("encoder", Encoder)
+    device = run.start()
+    with tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log:
+        log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run)})
+        judge = Bench(len(bench.classes), run, device, seed, log)
+        train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+        networks = []
+        for folder in (first, second):
+            networks.append(backbones.build(bench.skeleton, architecture).to(device))
+            training.load_weights(folder / "weights.safetensors", encoder=networks[-1])
+        kind = how.alignment.tokens
+        tokens = [frozen.paired_features(networks, part.x, kind, judge) for part in (train, test)]
+        head, of_train, of_test = frozen.aligned_probe(*tokens, train.labels, how.alignment, fit, judge)
+        averaged = frozen.averaged_probe(*tokens, train.labels, fit, judge)
+        training.save_weights(
+            out / "weights.safetensors", first=networks[0], second=networks[1], classifier=head
+        )
+        logits = {"aligned": of_train.cpu().numpy()}
+        evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), logits)
+        word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
+        judged = {
+            f"aligned_{word}": Judged(
+                of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])
+            ),
+            f"averaged_{word}": Judged(averaged, fit.epochs, results.averaged_cost(bench, networks)),
+        }
+        results.leave(out, log, bench, test, judged, stage="fuse", encoder="both", stream=stream, seed=seed)
+
+
+if __name__ == "__main__":
+    cli.run(main)

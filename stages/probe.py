@@ -1,0 +1,45 @@
+"""Judge one frozen encoder.   runs/pretrain/… → runs/probe/<encoder>/<benchmark>/<stream>"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from asma import backbones, cli, evaluation, params, results, tracking, training
+from asma.backbones import Encoder
+from asma.data import batches
+from asma.data.benchmarks import Benchmark
+from asma.protocols import frozen
+from asma.protocols.bench import Bench
+from asma.results import Judged
+from asma.training import Run
+
+
+def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
+    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    how, run = params.load("probe", frozen.Probe, bench.schedule), params.load("run", Run)
+    architecture = params.load("encoder", Encoder)
+    device = run.start()
+    with tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log:
+        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run)})
+        network = backbones.build(bench.skeleton, architecture).to(device)
+        training.load_weights(pretrained / "weights.safetensors", encoder=network)
+        judge = Bench(len(bench.classes), run, device, seed, log)
+        train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+        embeddings = [frozen.embeddings(network, part.x, judge) for part in (train, test)]
+        scaled = frozen.standardised(*embeddings)
+        plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
+        judged = {
+            "linear": Judged(
+                frozen.linear_probe(*embeddings, train.labels, how, judge, "linear"), how.epochs, plain
+            ),
+            "standardised": Judged(
+                frozen.linear_probe(*scaled, train.labels, how, judge, "standardised"), how.epochs, plain
+            ),
+            "knn": Judged(evaluation.nearest(*scaled, train.labels, judge.classes, how.neighbours), 0, free),
+        }
+        results.leave(out, log, bench, test, judged, stage="probe", encoder=encoder, stream=stream, seed=seed)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,33 @@
+"""Who is train, who is test.   data/{clips,motion}/<dataset>.h5 → data/benchmarks/<dataset>_<split>.h5"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from asma import cli, params, tracking
+from asma.data import benchmarks, sets
+
+PUBLISHED = Path("asma/data/lists/published_counts.yaml")
+
+
+def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
+    content = params.read()
+    dataset, name = sets.dataset_of(benchmark, content["datasets"])
+    set_ = params.load(f"sets.{dataset}", sets.Set)
+    if name not in set_.splits:
+        known = ", ".join(set_.splits) or "none"
+        raise params.ParamsError(f"params.yaml: sets.{dataset}.splits: found no {name!r}, there is {known}")
+    with tracking.run("split", benchmark=benchmark) as log:
+        log.params({"column": set_.splits[name].column, "schedule": set_.schedule})
+        paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
+        counts = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        log.metrics({f"n_{part}": count for part, count in counts.items()})
+        published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")).get(dataset, {}).get(name)
+        beside = f"; published: {published['train']} / {published['test']}" if published else ""
+        log.summary(f"{benchmark}: {counts['train']} train / {counts['test']} test{beside}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

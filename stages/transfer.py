@@ -1,0 +1,72 @@
+"""Encoders of one benchmark, fine-tuned on another.   runs/pretrain/…/<source> → runs/transfer/<source>_to_<target>
+
+Two steps, as at home: each encoder with a head of its own, then feature alignment on the two, frozen. Beside it the same
+network from scratch on the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from asma import backbones, cli, evaluation, params, results, skeleton, tracking, training
+from asma.backbones import Encoder
+from asma.data import batches
+from asma.data.benchmarks import Benchmark
+from asma.protocols import finetuned, frozen
+from asma.protocols.bench import Bench, linear_head
+from asma.results import Judged
+from asma.training import Run
+
+
+def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path) -> None:
+    home, bench, content = Benchmark(source), Benchmark(target), params.read()
+    skeleton.same(home.skeleton, bench.skeleton, f"transfer {transfer}")
+    seed, streams = content["seed"], content["streams"]
+    how = params.load("finetune", finetuned.Finetune, bench.schedule)
+    how = replace(how, augment=how.augment.without(bench.without))
+    fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run)
+    architecture, device = params.load("encoder", Encoder), run.start()
+    mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
+    encoders = (fuse.first, fuse.second, "random")
+    with tracking.run("transfer", transfer=transfer) as log:
+        log.params({"seed": seed, "finetune": asdict(how), "fuse": asdict(fuse), "run": asdict(run)})
+        judge = Bench(len(bench.classes), run, device, seed, log)
+        rows = []
+        for stream in streams:
+            train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+            weights = [pretrained / e / home.name / stream / "weights.safetensors" for e in encoders]
+            networks, judged = [], {}
+            depends = (seed, how, architecture, run, target, *weights)
+            with training.resumable("transfer", transfer, stream, of=depends) as checkpoint:
+                for encoder, path in zip(encoders, weights, strict=True):
+                    network = backbones.build(bench.skeleton, architecture).to(device)
+                    training.load_weights(path, encoder=network)
+                    head = linear_head(network.dim, judge)
+                    finetuned.finetune(
+                        network, head, train.x, train.labels, mirror, how, judge,
+                        f"{stream}_{encoder}", checkpoint(encoder),
+                    )  # fmt: skip
+                    logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
+                    mode = "scratch" if encoder == "random" else "transferred"
+                    judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
+                    networks.append(network)
+            pair = networks[:2]
+            tokens = [
+                frozen.paired_features(pair, x, fuse.alignment.tokens, judge) for x in (train.x, test.x)
+            ]
+            fit = fuse.fit.finetune
+            head, _, logits = frozen.aligned_probe(*tokens, train.labels, fuse.alignment, fit, judge)
+            cost = results.fused_cost(bench, pair, head, tokens[0])
+            judged["both.transferred"] = Judged(logits, fit.epochs, cost)
+            training.save_weights(
+                out / "streams" / stream / "weights.safetensors", first=pair[0], second=pair[1], classifier=head
+            )
+            rows += results.leave_part(out / "streams" / stream, bench, test, judged, stream)
+        results.write(out, log, bench, rows, stage="transfer", source=home.name, seed=seed)
+
+
+if __name__ == "__main__":
+    cli.run(main)
