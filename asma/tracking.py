@@ -8,9 +8,10 @@ Files are the record and MLflow is the view: nothing in the project reads back w
         log.metrics({"accuracy": 62.3})
         log.write(Path("runs/.../metrics.json"), {...})
 
-The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` (SQLite) and `mlartifacts/` at the repository's root: the
-folder in `DVC_ROOT`, which DVC sets to the original repository also under `dvc exp run --temp` and `--queue`, where
-the working folder is a copy that is deleted afterwards; without DVC the working folder.
+The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` (SQLite) and `mlartifacts/` at the repository's
+root: the folder in `DVC_ROOT`, which DVC sets to the original repository also under `dvc exp run --temp`
+and `--queue`, where the working folder is a copy that is deleted afterwards; without DVC the working
+folder.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def store() -> tuple[str, Path | None]:
 def _lock(uri: str) -> Iterator[None]:
     """One process at a time opens a SQLite store.
 
-    MLflow creates the tables of an empty database without a lock of its own: processes that start together leave it
-    broken for good. Where file locks do not exist the first stage has to run alone.
+    MLflow creates the tables of an empty database without a lock of its own: processes that start together
+    leave it broken for good. Where file locks do not exist the first stage has to run alone.
     """
     if fcntl is None or not uri.startswith("sqlite:///"):
         yield
@@ -120,8 +121,8 @@ def connect() -> tuple[MlflowClient, str]:
     with _lock(uri):
         client = MlflowClient(uri)
         location = artifacts.as_uri() if artifacts else None
-        # A store that was moved to another folder keeps its old runs; new ones get an experiment of their own,
-        # because the place of an experiment's artifacts cannot be changed.
+        # A store that was moved to another folder keeps its old runs; new ones get an experiment of their
+        # own, because the place of an experiment's artifacts cannot be changed.
         for name in (EXPERIMENT, f"{EXPERIMENT} ({artifacts})"):
             found = client.get_experiment_by_name(name)
             if found is None:
@@ -140,10 +141,11 @@ def connect() -> tuple[MlflowClient, str]:
 
 @contextlib.contextmanager
 def run(stage: str, **axes: str) -> Iterator[Log]:
-    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub-joint`) and tagged with its axes.
+    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub-joint`) and tagged with its
+    axes.
 
-    Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption (Ctrl-C, SIGTERM) as
-    KILLED, and both go on to the caller.
+    Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption (Ctrl-C,
+    SIGTERM) as KILLED, and both go on to the caller.
     """
     log = Log(stage, axes)
     previous = None
@@ -221,7 +223,7 @@ class Log:
         self._summary.append(text)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """`metrics.json`: sorted keys, the same bytes for the same content. Raises NotFinite, naming the key."""
+        """`metrics.json`: sorted keys, the same bytes for the same content. Raises NotFinite."""
         for key, value in _flat(content):
             _finite(key, value)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,10 +233,11 @@ class Log:
     def model(self, name: str, module: nn.Module, example: np.ndarray) -> str:
         """Register a module as the next version of `name` in MLflow's model registry, and return its URI.
 
-        Kept as an exported graph (no pickled code), with signature, input example and the two packages it needs,
-        on the CPU and in evaluation mode; `module` itself is left as it was. The first axis of `example` (float32) is
-        the batch; the registered model takes any batch size, which is checked here on one that is not the example's.
-        Raises RuntimeError where the reloaded model disagrees with the module.
+        Kept as an exported graph (no pickled code), with signature, input example and the two packages it
+        needs, on the CPU and in evaluation mode; `module` itself is left as it was. The first axis of
+        `example` (float32) is the batch; the registered model takes any batch size, which is checked here
+        on one that is not the example's. Raises RuntimeError where the reloaded model disagrees with the
+        module.
         """
         import copy
 
@@ -309,7 +312,8 @@ class Log:
 
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
-        """Hours of training outlive a tracking server that does not answer: said once, and the stage goes on."""
+        """Hours of training outlive a tracking server that does not answer: said once, and the stage goes
+        on."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from asma import cli, motion, params, skeleton, streams, tracking
+from asma.data.recordings import PACKED
 from asma.progress import progress
 
 BLOCK = 2048
@@ -32,7 +33,7 @@ def main(dataset: str, clips: Path, out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(out, "w") as file:
             for stream, values in scores.items():
-                file.create_dataset(stream, data=values, chunks=True, compression="lzf", shuffle=True)
+                file.create_dataset(stream, data=values, chunks=True, **PACKED)
             source.copy("names", file)
             file.attrs["kind"], file.attrs["dataset"] = "motion", dataset
             file.attrs["parameters"] = json.dumps(asdict(how), sort_keys=True)

@@ -309,7 +309,7 @@ def test_a_registered_model_is_right_for_any_batch_size(
     from torch import nn
 
     class Network(nn.Module):
-        """What an exported student has: two bodies folded into the batch, a graph product, a normalisation."""
+        """What an exported student has: two bodies folded into the batch, a graph product, a norm."""
 
         def __init__(self) -> None:
             super().__init__()

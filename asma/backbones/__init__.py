@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from asma.backbones.base import Backbone
+from asma.backbones.base import Backbone, mean
 from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
 
@@ -47,7 +47,7 @@ def build(skeleton: Skeleton, how: Encoder) -> Backbone:
 
 def pool(features: Tensor) -> Tensor:
     """Feature map (N, T′, V′, D) → embedding (N, D): mean over frames and joints."""
-    return features.mean(dim=(1, 2))
+    return mean(features, 1, 2)
 
 
 def tokens(features: Tensor, kind: str = "time") -> Tensor:
@@ -57,7 +57,7 @@ def tokens(features: Tensor, kind: str = "time") -> Tensor:
     S = T′·V′; `pooled`: one token. Raises ValueError on another kind.
     """
     if kind == "time":
-        return features.mean(dim=2)
+        return mean(features, 2)
     if kind == "space_time":
         return features.flatten(1, 2)
     if kind == "pooled":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
@@ -18,3 +19,9 @@ class Backbone(nn.Module, ABC):
 
         joints: the V′ joints to keep in the graph, ascending; None keeps all.
         """
+
+
+def mean(x: Tensor, *dims: int) -> Tensor:
+    """x.mean(dims), written so that its gradient is scaled before it is spread over the averaged elements, not after."""
+    count = math.prod(x.shape[d] for d in dims)
+    return x.sum(dim=dims) * (1 / count)

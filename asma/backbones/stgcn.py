@@ -13,8 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Backbone
+from asma.backbones.base import Backbone, mean
+from asma.backbones.dropout import Dropout
 from asma.skeleton import Skeleton
+
+
+DENSE = 32 * 32  # C_in · C_out up to which a frame's graph convolution is one dense product in 16-bit precision
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -37,11 +41,28 @@ class GraphConvolution(nn.Module):
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """x (B, T, V, C_in), adjacency (K, V, V) → (B, T, V, C_out)."""
-        B, T, V, _ = x.shape
+        B, T, V, C = x.shape
+        if torch.is_autocast_enabled(x.device.type) and C * self.out_channels <= DENSE:
+            return F.linear(x.reshape(B, T, V * C), *self.dense(adjacency)).view(B, T, V, -1)
         y = F.linear(x, self.convolution.weight.flatten(1), self.convolution.bias)
         y = y.view(B * T, V * self.subsets, self.out_channels)  # rows run over (v, k)
         weights = adjacency.permute(2, 1, 0).reshape(V, V * self.subsets).to(y.dtype)
-        return torch.matmul(weights, y).view(B, T, V, self.out_channels)
+        # bmm on an expanded matrix: matmul would fold the batch away and copy y transposed, at three times the time
+        return torch.bmm(weights.expand(B * T, -1, -1), y).view(B, T, V, self.out_channels)
+
+    def dense(self, adjacency: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sums as one linear map of a whole frame: weight (V·C_out, V·C_in) and bias (V·C_out,), float32.
+
+        More multiplications but one product and no tensor in between; in 16-bit precision, where products are cheap
+        and memory is not, a training step takes a third less time.
+        """
+        with torch.autocast(adjacency.device.type, enabled=False):
+            W = self.convolution.weight.view(self.subsets, self.out_channels, -1)  # (K, C_out, C_in)
+            b = self.convolution.bias
+            assert b is not None
+            weight = torch.einsum("kvw,kdc->wdvc", adjacency, W)
+            bias = torch.einsum("kvw,kd->wd", adjacency, b.view(self.subsets, self.out_channels))
+        return weight.flatten(2).flatten(0, 1), bias.flatten()
 
 
 class Block(nn.Module):
@@ -62,7 +83,7 @@ class Block(nn.Module):
         self.graph_norm = nn.BatchNorm2d(out_channels)
         self.temporal = nn.Conv2d(out_channels, out_channels, (9, 1), (stride, 1), (4, 0))
         self.temporal_norm = nn.BatchNorm2d(out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.importance = nn.Parameter(torch.ones(subsets, joints, joints))
         self.residual: nn.Module | None = None
         self.has_residual = residual
@@ -78,11 +99,11 @@ class Block(nn.Module):
             graph = graph[:, joints][:, :, joints]
         y = _channels_first(self.graph(x, graph))
         y = F.relu(self.graph_norm(y))
-        y = self.dropout(self.temporal_norm(self.temporal(y)))
+        y = self.dropout(_channels_last(self.temporal_norm(self.temporal(y))))
         if self.has_residual:
-            shortcut = _channels_first(x)
-            y = y + (shortcut if self.residual is None else self.residual(shortcut))
-        return _channels_last(F.relu(y))
+            shortcut = x if self.residual is None else _channels_last(self.residual(_channels_first(x)))
+            y = y + shortcut
+        return F.relu(y)
 
 
 class STGCN(Backbone):
@@ -126,4 +147,4 @@ class STGCN(Backbone):
         for block in self.blocks:
             x = block(x, self.adjacency, joints)
         _, T, V, D = x.shape
-        return x.reshape(N, M, T, V, D).mean(dim=1)
+        return mean(x.reshape(N, M, T, V, D), 1)

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from asma.data.recordings import Recording, Store, write_column
+from asma.data.recordings import PACKED, Recording, Store, write_column
 from asma.skeleton import Skeleton
 
 BODY_CHOICES = ("listing", "tracked")
@@ -177,7 +177,7 @@ def write(
         shape = (3, how.frames, V, bodies)
         clips = file.create_dataset(
             "clips", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(CHUNK, *shape),
-            compression="lzf", shuffle=True,
+            **PACKED,
         )  # fmt: skip
         block: list[np.ndarray] = []
 

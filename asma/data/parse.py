@@ -7,11 +7,8 @@ they give is written at once. All bad files are named together, at the end.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from asma.data import folder, ntu, pku
 from asma.data.recordings import Recording, RecordingError, write
 from asma.data.survey import Reading, Source, Survey
+from asma.progress import progress as show
 
 LISTS = Path(__file__).parent / "lists"
 ON_ERROR = ("stop", "skip")
@@ -236,16 +233,17 @@ def parse(
     )
 
     def recordings() -> Iterator[Recording]:
-        with _progress(f"parse {dataset}", len(survey.jobs), progress) as tick:
-            for reading in _readings(rules, survey.jobs, workers):
-                tick()
-                if isinstance(reading, RecordingError):
-                    errors.append(reading)
-                    continue
-                left_out.update(reading.left_out)
-                for recording in reading.recordings:
-                    report.count(recording)
-                    yield recording
+        readings = _readings(rules, survey.jobs, workers)
+        if progress:
+            readings = show(readings, f"parse {dataset}", len(survey.jobs), "file")
+        for reading in readings:
+            if isinstance(reading, RecordingError):
+                errors.append(reading)
+                continue
+            left_out.update(reading.left_out)
+            for recording in reading.recordings:
+                report.count(recording)
+                yield recording
         if errors and (on_error == "stop" or not report.recordings):
             raise RecordingErrors(errors, listing)
         if not report.recordings:
@@ -350,32 +348,3 @@ def _readings(rules: Format, jobs: list[Any], workers: int) -> Iterator[Reading 
             yield from pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _progress(title: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal; in a log, a line every ten seconds and one at the end."""
-    if not show:
-        yield lambda: None
-        return
-    if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit="file") as bar:
-
-            def advance() -> None:
-                bar.update()
-
-            yield advance
-        return
-    begin = last = time.monotonic()
-    done = 0
-
-    def tick() -> None:
-        nonlocal done, last
-        done += 1
-        now = time.monotonic()
-        if done == total or now - last > 10:
-            last = now
-            rate = done / max(now - begin, 1e-9)
-            print(f"{title}: {done} of {total} files, {rate:.0f} files/s", file=sys.stderr, flush=True)
-
-    yield tick

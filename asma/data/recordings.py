@@ -135,7 +135,8 @@ class Store:
         self.path = Path(path)
         self.file = h5py.File(self.path, "r")
         self.attrs: dict[str, Any] = {
-            key: value.item() if isinstance(value, np.generic) else value for key, value in self.file.attrs.items()
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in self.file.attrs.items()
         }
         if self.attrs.get("kind") != "recordings":
             self.file.close()

@@ -39,8 +39,9 @@ def tokens(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     text = np.frombuffer(data, np.uint8)
     blank = text <= 32
-    begins = ~blank
-    begins[1:] &= blank[:-1]
+    begins = np.empty_like(blank)
+    begins[0] = not blank[0]
+    np.greater(blank[:-1], blank[1:], out=begins[1:])
     starts = np.flatnonzero(begins)
     ends = np.flatnonzero(text == 10)
     first = np.empty(len(ends) + 2, np.int64)
@@ -68,7 +69,7 @@ def floats(data: bytes, count: int) -> np.ndarray | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # NumPy's word for "a token was no number"
         try:
-            values = np.fromstring(data.decode("ascii"), np.float32, sep=" ")
+            values = np.fromstring(data, np.float32, sep=" ")
         except (ValueError, DeprecationWarning):
             return None
     return values if len(values) == count else None
@@ -114,26 +115,30 @@ def table(path: Path, widths: list[int], what: str) -> np.ndarray:
     _, first = tokens(plain)
     counts = np.diff(first)
     width = int(counts[0])
-    # the count of commas guards against empty cells, which blanks for commas would hide
-    if width in widths and (counts == width).all() and data.count(b",") in (0, len(counts) * (width - 1)):
+    parted = not commas or (data.count(b",") == len(counts) * (width - 1) and not _hollow(data))
+    if width in widths and (counts == width).all() and parted:
         values = floats(plain, len(counts) * width)
         if values is not None:
             return values.reshape(len(counts), width)
     unit = "cell" if commas else "number"
     expected = " or ".join(str(w) for w in widths) + f" {unit}s ({what})"
-    width = 0
-    for number_of_line, line in enumerate(data.split(b"\n"), start=1):
+    rows: list[list[float]] = []
+    for at, line in enumerate(data.split(b"\n"), start=1):
         cells = [cell.strip() for cell in line.split(b",")] if commas else line.split()
         if len(cells) not in widths:
-            raise RecordingError(path, number_of_line, plural(len(cells), unit), expected)
-        if width and len(cells) != width:
-            raise RecordingError(path, number_of_line, plural(len(cells), unit), f"{width} as before")
-        width = len(cells)
-        for column, cell in enumerate(cells, start=1):
-            if number(cell) is None:
-                raise RecordingError(path, number_of_line, f"{show(cell)} as number {column}", "a number")
-    # odd but whole, as with commas and blanks mixed within the lines
-    rows = [
-        [float(cell) for cell in (line.split(b",") if commas else line.split())] for line in data.split(b"\n")
-    ]
+            raise RecordingError(path, at, plural(len(cells), unit), expected)
+        if rows and len(cells) != len(rows[0]):
+            raise RecordingError(path, at, plural(len(cells), unit), f"{len(rows[0])} as before")
+        rows.append([])
+        for place, cell in enumerate(cells, start=1):
+            value = number(cell)
+            if value is None:
+                raise RecordingError(path, at, f"{show(cell)} as number {place}", "a number")
+            rows[-1].append(value)
     return np.array(rows, np.float32)
+
+
+def _hollow(data: bytes) -> bool:
+    """Whether a comma stands beside nothing: an empty cell, which blanks in place of commas would hide."""
+    tight = data.translate(None, b" \t")
+    return any(pair in tight for pair in (b",,", b",\n", b"\n,")) or tight[:1] == b"," or tight[-1:] == b","

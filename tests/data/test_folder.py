@@ -168,7 +168,12 @@ def test_a_bad_line_is_named(tmp_path: Path, content: str, line: int, found: str
     with pytest.raises(RecordingError) as caught:
         read(tmp_path)
     error = caught.value
-    assert (error.path, error.line, error.found, error.expected) == (tmp_path / "x.csv", line, found, expected)
+    assert (error.path, error.line, error.found, error.expected) == (
+        tmp_path / "x.csv",
+        line,
+        found,
+        expected,
+    )
 
 
 def test_frames_of_different_widths_are_refused(tmp_path: Path) -> None:
@@ -220,7 +225,11 @@ def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | No
     ("name", "content", "message"),
     [
         ("classes.csv", "label,name\n0,wave\n0,clap\n", "a label twice"),
-        ("classes.csv", "label,name\n0,wave\nx,clap\n", "line 3: found 'x', 'clap'; expected an integer and a name"),
+        (
+            "classes.csv",
+            "label,name\n0,wave\nx,clap\n",
+            "line 3: found 'x', 'clap'; expected an integer and a name",
+        ),
         ("classes.txt", "wave\nwave\n", "a class name twice or blank"),
         ("classes.txt", "wave\n\nclap\n", "a class name twice or blank"),
     ],

@@ -129,7 +129,9 @@ def test_ids_survive_the_careful_way_too(tmp_path: Path) -> None:
 
 
 def test_bodies_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    recording = read(tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)]))
+    recording = read(
+        tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)])
+    )
     assert recording.body.tolist() == [7, 5, 5, 9, 7]
     assert recording.frame.tolist() == [0, 0, 2, 2, 2]
     assert recording.length == 3
@@ -191,7 +193,12 @@ JOINT_LINE = "0.5 1 2 3 4 5 6 7 8 9 10 2"
         (3, "7.5 0 0 0 0 0 0 0 0 2", "'7.5'", "tracking id of body 1 of 1 in frame 1 of 2, a 64-bit integer"),
         (3, "7 0 0 0 0 0 0 0 0", "9 numbers", "10 numbers"),
         (4, "24", "'24'", "number of joints of body 1 of 1 in frame 1 of 2, 25"),
-        (5, JOINT_LINE.replace("0.5", "abc"), "'abc' as number 1", "joint 1 of 25 of body 1 of 1 in frame 1 of 2"),
+        (
+            5,
+            JOINT_LINE.replace("0.5", "abc"),
+            "'abc' as number 1",
+            "joint 1 of 25 of body 1 of 1 in frame 1 of 2",
+        ),
         (5, JOINT_LINE.replace("0.5", "1.2.3"), "'1.2.3' as number 1", "all numbers"),
         (5, JOINT_LINE.replace("0.5", "1_0"), "'1_0' as number 1", "all numbers"),
         (6, JOINT_LINE.replace("9", "abc"), "'abc' as number 10", "joint 2 of 25"),
@@ -201,7 +208,9 @@ JOINT_LINE = "0.5 1 2 3 4 5 6 7 8 9 10 2"
         (30, "2 1", "2 numbers", "bodies in frame 2 of 2, an integer from 0: 1 number"),
     ],
 )
-def test_what_breaks_the_grammar_is_named(tmp_path: Path, line: int, new: str, found: str, expected: str) -> None:
+def test_what_breaks_the_grammar_is_named(
+    tmp_path: Path, line: int, new: str, found: str, expected: str
+) -> None:
     error = refused(tmp_path, replaced(line, new))
     assert error.line == line
     assert error.found == found
@@ -233,7 +242,12 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_wrong_names_and_second_files_are_collected(tmp_path: Path) -> None:
-    for name in ("S001C001P001R001A001", "S1C1P1R1A1", "S001C001P001R001A000", "copy of S001C001P001R001A001"):
+    for name in (
+        "S001C001P001R001A001",
+        "S1C1P1R1A1",
+        "S001C001P001R001A000",
+        "copy of S001C001P001R001A001",
+    ):
         (tmp_path / f"{name}.skeleton").write_text("0\n")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "S001C001P001R001A001.skeleton").write_text("0\n")
@@ -270,6 +284,6 @@ def test_another_count_of_joints_is_refused(tmp_path: Path) -> None:
         ntu.survey(tmp_path, Source(20))
 
 
-@pytest.mark.parametrize(("line", "at"), [(1, 59), (2, 30)])
+@pytest.mark.parametrize(("line", "at"), [(1, 58), (2, 30)])
 def test_an_absurd_count_is_refused_without_making_room_for_it(tmp_path: Path, line: int, at: int) -> None:
     assert refused(tmp_path, replaced(line, "999999999999")).line == at

@@ -19,7 +19,9 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
     return xyz
 
 
-def put(raw: Path, video: str, xyz: np.ndarray, labels: str, folders: tuple[str, str] = ("skeleton", "label")) -> None:
+def put(
+    raw: Path, video: str, xyz: np.ndarray, labels: str, folders: tuple[str, str] = ("skeleton", "label")
+) -> None:
     for folder in folders:
         (raw / folder).mkdir(parents=True, exist_ok=True)
     lines = [" ".join(f"{value:.4f}" if value else "0" for value in frame.ravel()) for frame in xyz]
@@ -56,9 +58,7 @@ def test_the_other_convention_counts_from_zero_and_leaves_the_end_out(tmp_path: 
     assert np.array_equal(recordings["F002V002C007L001"].xyz, xyz[3:12, 0].astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    ("slicing", "begin"), [("one_based_inclusive", 24), ("zero_based_half_open", 25)]
-)
+@pytest.mark.parametrize(("slicing", "begin"), [("one_based_inclusive", 24), ("zero_based_half_open", 25)])
 def test_intervals_are_clamped_to_the_video(tmp_path: Path, slicing: str, begin: int) -> None:
     xyz = frames(30)
     put(tmp_path, "0002-L", xyz, "1,25,99,1\n2,0,3,1\n3,31,40,1\n4,9,8,1\n5,-5,-1,1\n")
@@ -108,7 +108,9 @@ def test_official_splits_become_columns(tmp_path: Path) -> None:
         SPLIT.replace("0002-L, ", "0004-M,").replace("\n", "\r\n").encode()
     )
     recordings, _ = read(tmp_path)
-    sides = {r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"]) for r in recordings.values()}
+    sides = {
+        r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"]) for r in recordings.values()
+    }
     assert sides == {"0002-L": ("train", ""), "0003-R": ("test", "test"), "0004-M": ("", "train")}
 
 
@@ -128,7 +130,11 @@ def test_part_two_names_its_subject_and_its_own_split_files(tmp_path: Path) -> N
         ("0002-L\nValidataion videos:\n0003-L", 1, 'the header "Training videos:"'),
         ("Training videos:\n0002-L\n", None, "one for training and one for validation"),
         ("Training videos:\n0002-L\nValidataion videos:\n0002-L", 4, "each video on one side"),
-        ("Training videos:\n0002-L, 2-L\nValidataion videos:\n0003-L", 2, "a video such as 0002-L or A01N01-L"),
+        (
+            "Training videos:\n0002-L, 2-L\nValidataion videos:\n0003-L",
+            2,
+            "a video such as 0002-L or A01N01-L",
+        ),
         ("", 1, "a recording"),
     ],
 )
@@ -209,11 +215,18 @@ def test_numbers_of_any_spacing_and_crlf_are_read(tmp_path: Path) -> None:
     assert np.array_equal(recording.xyz, xyz[:, 0].astype(np.float32))
 
 
-def test_a_video_is_parsed_once_for_all_its_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_is_parsed_once_for_all_its_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(tmp_path, "0002-L", frames(30), "".join(f"{k},{k},{k + 5},2\n" for k in range(1, 21)))
     calls = []
     table = pku.text.table
-    monkeypatch.setattr(pku.text, "table", lambda *args: calls.append(args) or table(*args))
+
+    def counted(path: Path, widths: list[int], what: str) -> np.ndarray:
+        calls.append(path)
+        return table(path, widths, what)
+
+    monkeypatch.setattr(pku.text, "table", counted)
     (job,) = pku.survey(tmp_path, Source(25)).jobs
     reading = pku.read(job)
     assert isinstance(reading, Reading) and len(reading.recordings) == 20 and len(calls) == 1

@@ -1,0 +1,276 @@
+"""The results that belong to the current parameters.   runs/<stage>/<axes>/metrics.json → rows
+
+Only paths that the parameters imply are read, so a run of a stream or an encoder that was dropped since
+cannot appear, however long its folder stays behind; and one that is expected and not there is an error,
+never a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "benchmark",
+    "stage",
+    "mode",
+    "encoder",
+    "stream",
+    "accuracy",
+    "top5",
+    "n_train",
+    "n_test",
+    "params",
+    "macs",
+    "flops",
+    "epochs",
+    "seed",
+)
+_NEEDED = ("benchmark", "stage", "mode", "encoder", "stream", "accuracy")
+_PER_CENT = ("accuracy", "top5")
+
+Row = dict[str, Any]
+
+
+class ReportError(ValueError):
+    """A run that is missing or says something else than its place; names file, found and expected."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One metrics.json that the parameters imply: its folder below runs/, and what it must say about
+    itself."""
+
+    stage: str
+    axes: Mapping[str, str]
+    says: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """Stage and axes in order, `probe/lowdeg_highmot/ntu60_xsub/joint`."""
+        return Path(self.stage, *self.axes.values())
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found: rows with the keys of COLUMNS plus `of`, `source` and `demonstration`; costs; curves.
+
+    `of` is the stage a row belongs to (an ensemble's: the stage of its members), `source` the benchmark its
+    encoders were pretrained on where that is another one. `efficiency` has a list of models a benchmark.
+    `curves` has (run, {curve: values by epoch}) for runs that left any.
+    """
+
+    rows: list[Row]
+    benchmarks: list[str]
+    streams: list[str]
+    encoders: list[str]
+    demonstrations: frozenset[str]
+    efficiency: dict[str, list[Row]] = field(default_factory=dict)
+    curves: list[tuple[Expected, dict[str, list[float]]]] = field(default_factory=list)
+
+    def title(self, benchmark: str) -> str:
+        """The benchmark's name, called a demonstration where it is one."""
+        return f"{benchmark} (demonstration)" if benchmark in self.demonstrations else benchmark
+
+
+def expected(params: Mapping[str, Any]) -> Iterator[Expected]:
+    """Every run with results that the parameters (the whole params.yaml) imply, in the order of the
+    pipeline."""
+    benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
+    grids = (
+        ("probe", "encoder", _words(params, "encoders")),
+        ("finetune", "encoder", _words(params, "encoders")),
+        ("fuse", "mode", _words(params, "fuse.modes")),
+        ("distill", "teacher", _words(params, "distill.teachers")),
+    )
+    for stage, axis, words in grids:
+        for benchmark in benchmarks:
+            for word in words:
+                for stream in streams:
+                    says = {"stage": stage, "benchmark": benchmark, "stream": stream}
+                    if axis == "encoder":
+                        says["encoder"] = word
+                    yield Expected(stage, {axis: word, "benchmark": benchmark, "stream": stream}, says)
+    for benchmark in benchmarks:
+        says = {"stage": "baseline", "benchmark": benchmark}
+        yield Expected("baseline", {"benchmark": benchmark}, says)
+    for name, ends in _transfers(params).items():
+        says = {"stage": "transfer", "benchmark": ends["target"]}
+        yield Expected("transfer", {"transfer": name}, says)
+    yield Expected("ensemble", {}, {"stage": "ensemble"})
+
+
+def collect(params: Mapping[str, Any], runs: Path) -> Results:
+    """Read every expected run. Raises ReportError naming all that are missing, or the first that is not as
+    expected."""
+    plan = list(expected(params))
+    benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
+    costs = [
+        Expected("efficiency", {"benchmark": b}, {"stage": "efficiency", "benchmark": b}) for b in benchmarks
+    ]
+    _complain_of_missing([runs / item.folder / "metrics.json" for item in (*plan, *costs)])
+
+    transfers = _transfers(params)
+    targets = [ends["target"] for ends in transfers.values()]
+    known = list(dict.fromkeys([*benchmarks, *targets]))
+    demonstrations = _demonstrations(params, known)
+    rows: list[Row] = []
+    curves = []
+    members: set[tuple[Any, ...]] = set()
+    seen: set[tuple[Any, ...]] = set()
+    for item in plan:
+        path = runs / item.folder / "metrics.json"
+        content = _read(path, item.says)
+        if content.get("curves"):
+            curves.append((item, content["curves"]))
+        for index, own in enumerate(_list(content, "results", path)):
+            row = _row(content, own, f"{path}: results[{index}]")
+            if row["of"] == "transfer":
+                _name_source(row, item, transfers, f"{path}: results[{index}]")
+            row["demonstration"] = bool(row["demonstration"]) or row["benchmark"] in demonstrations
+            # One file over several axes may be older than the parameters. An ensemble needs its members.
+            whose = tuple(row[key] for key in ("benchmark", "of", "mode", "encoder", "source"))
+            if item.stage == "ensemble" and (whose not in members or row["stream"] != f"{len(streams)}s"):
+                continue
+            if item.stage == "transfer" and row["stream"] not in streams:
+                continue
+            members.add(whose)
+            if (whose, row["stream"]) in seen:
+                words = " ".join(filter(None, (*whose, row["stream"])))
+                raise ReportError(f"{path}: results[{index}]: found {words} twice, expected it once")
+            seen.add((whose, row["stream"]))
+            rows.append(row)
+    for benchmark, stream, encoder in (
+        (b, s, e) for b in benchmarks for s in streams for e in _words(params, "encoders")
+    ):
+        item = Expected("pretrain", {"encoder": encoder, "benchmark": benchmark, "stream": stream}, {})
+        path = runs / item.folder / "metrics.json"
+        # Not a result: a benchmark may borrow its encoders from another one.
+        if path.is_file() and (content := _read(path, {})).get("curves"):
+            curves.append((item, content["curves"]))
+    return Results(
+        rows=rows,
+        benchmarks=known,
+        streams=streams,
+        encoders=_words(params, "encoders"),
+        demonstrations=demonstrations | {row["benchmark"] for row in rows if row["demonstration"]},
+        efficiency={
+            item.axes["benchmark"]: _costs(runs / item.folder / "metrics.json", item) for item in costs
+        },
+        curves=curves,
+    )
+
+
+def _row(content: Row, own: Any, where: str) -> Row:
+    if not isinstance(own, dict):
+        raise ReportError(f"{where}: found {own!r}, expected a mapping")
+    row = {key: own.get(key, content.get(key)) for key in (*COLUMNS, "of", "source", "demonstration")}
+    row["stage"] = content.get("stage")
+    row["of"] = row["of"] or row["stage"]
+    for key in _NEEDED:
+        if row[key] is None:
+            raise ReportError(f"{where}: found no {key!r}, expected one")
+    for key in _PER_CENT:
+        value = row[key]
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 100):
+            raise ReportError(f"{where}: {key}: found {value!r}, expected a percentage")
+    return row
+
+
+def _name_source(row: Row, item: Expected, transfers: Mapping[str, Mapping[str, str]], where: str) -> None:
+    """Several sources may have one target, so the mode says which: transferred_from_ntu60_xsub."""
+    if "transfer" in item.axes:
+        row["source"] = transfers[item.axes["transfer"]]["source"]
+    elif row["source"] is None:
+        sources = {ends["source"] for ends in transfers.values() if ends["target"] == row["benchmark"]}
+        if len(sources) > 1:
+            raise ReportError(f"{where}: found no 'source', expected one of {sorted(sources)}")
+        row["source"] = next(iter(sources), None)
+    if row["mode"] == "transferred" and row["source"]:
+        row["mode"] = f"transferred_from_{row['source']}"
+
+
+def _costs(path: Path, item: Expected) -> list[Row]:
+    models = _list(_read(path, item.says), "models", path)
+    for index, model in enumerate(models):
+        for key in ("model", "streams", "params", "macs", "flops"):
+            if key not in model:
+                raise ReportError(f"{path}: models[{index}]: found no {key!r}, expected one")
+    return models
+
+
+def _read(path: Path, says: Mapping[str, str]) -> Row:
+    def refuse(word: str) -> float:
+        raise ReportError(f"{path}: found {word}, expected a finite number")
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path}:{error.lineno}: found {error.msg}, expected JSON") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: found {type(content).__name__}, expected a mapping")
+    for key, value in says.items():
+        if key in content and content[key] != value:
+            raise ReportError(f"{path}: {key}: found {content[key]!r}, expected {value!r} as its folder says")
+    return content
+
+
+def _list(content: Row, key: str, path: Path) -> list[Row]:
+    found = content.get(key)
+    if not isinstance(found, list):
+        raise ReportError(f"{path}: {key}: found {type(found).__name__}, expected a list")
+    return found
+
+
+def _complain_of_missing(paths: list[Path]) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        shown = "\n".join(f"  {path}" for path in missing[:20])
+        more = f"\n  and {len(missing) - 20} more" if len(missing) > 20 else ""
+        raise ReportError(
+            f"{len(missing)} of {len(paths)} runs that the parameters ask for are missing; "
+            "`dvc repro` makes them:\n"
+            f"{shown}{more}"
+        )
+
+
+def _words(params: Mapping[str, Any], name: str) -> list[str]:
+    """The words of one axis: a list, or the keys of a mapping."""
+    value: Any = params
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise ReportError(f"params.yaml: {name}: not found, expected a list of words")
+        value = value[part]
+    if not isinstance(value, (list, Mapping)):
+        raise ReportError(f"params.yaml: {name}: found {value!r}, expected a list of words")
+    return [str(word) for word in value]
+
+
+def _transfers(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    found = params.get("transfers") or {}
+    for name, ends in found.items():
+        if not isinstance(ends, Mapping) or not {"source", "target"} <= set(ends):
+            raise ReportError(
+                f"params.yaml: transfers.{name}: found {ends!r}, expected a source and a target"
+            )
+    return dict(found)
+
+
+def _demonstrations(params: Mapping[str, Any], benchmarks: list[str]) -> frozenset[str]:
+    """The benchmarks `<dataset>_<split>` of sets that are marked as demonstrations."""
+    sets = params.get("sets") or {}
+    marked = set()
+    for benchmark in benchmarks:
+        owners = [name for name in sets if benchmark.startswith(f"{name}_")]
+        if owners and (sets[max(owners, key=len)] or {}).get("demonstration"):
+            marked.add(benchmark)
+    return frozenset(marked)
+
+
+def finite(value: Any) -> bool:
+    """Whether a cell holds a number."""
+    return isinstance(value, (int, float)) and math.isfinite(value)

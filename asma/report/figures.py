@@ -1,0 +1,118 @@
+"""Rows to figures: results a benchmark as bars, learning curves where a run left any."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from asma.report import tables
+from asma.report.collect import Results
+
+_COLOURS = (
+    "#4477aa",
+    "#cc6677",
+    "#228833",
+    "#aa3377",
+    "#bb8800",
+    "#44aaaa",
+)  # told apart by the colour-blind
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "asma",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def bars(results: Results, benchmark: str) -> Figure:
+    """Accuracy of every encoder and mode on a benchmark; the published value as a line across its bar."""
+    stream = tables.last_stream(results)
+    rows = [
+        row
+        for row in results.rows
+        if row["benchmark"] == benchmark and (row["stream"] == stream or row["of"] == "baseline")
+    ]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 0.9 + 0.24 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        stages = list(dict.fromkeys(row["of"] for row in results.rows))
+        rows.sort(key=lambda row: stages.index(row["of"]))
+        label: str | None = "published"
+        for place, row in enumerate(rows):
+            colour = _COLOURS[stages.index(row["of"]) % len(_COLOURS)]
+            axes.barh(place, row["accuracy"], color=colour, height=0.7)
+            axes.text(row["accuracy"] + 0.8, place, f"{row['accuracy']:.1f}", va="center", fontsize=8)
+            told = tables.published_cell(benchmark, (row["encoder"], row["mode"]), stream)
+            if told is not None and row["of"] != "transfer":
+                axes.plot([told] * 2, [place - 0.45, place + 0.45], color="black", linewidth=2, label=label)
+                label = None
+        axes.set_yticks(range(len(rows)), [f"{row['encoder']}  {row['mode']}" for row in rows])
+        axes.invert_yaxis()
+        if label is None:
+            axes.legend(frameon=False, fontsize=8, loc="upper right")
+        axes.set_xlim(0, 105)
+        axes.set_xlabel(f"top-1 accuracy, %, stream {stream}")
+        axes.set_title(results.title(benchmark), loc="left")
+    return figure
+
+
+def curves(results: Results, benchmark: str) -> Figure | None:
+    """What the runs on a benchmark tell by epoch, a panel a stage and curve; None where no run tells
+    anything."""
+    panels: dict[tuple[str, str], list[tuple[str, list[float]]]] = defaultdict(list)
+    for run, told in results.curves:
+        if run.axes.get("benchmark") == benchmark:
+            label = " ".join(value for axis, value in run.axes.items() if axis != "benchmark")
+            for name, values in told.items():
+                panels[run.stage, name].append((label, values))
+    if not panels:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 2.6 * len(panels)), layout="constrained")
+        figure.suptitle(results.title(benchmark), x=0.01, ha="left")
+        for place, ((stage, name), lines) in enumerate(sorted(panels.items()), start=1):
+            axes = figure.add_subplot(len(panels), 1, place)
+            for index, (label, values) in enumerate(lines):
+                colour = _COLOURS[index % len(_COLOURS)]
+                axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.2, label=label)
+            axes.set_xlabel("epoch")
+            axes.set_ylabel(name)
+            axes.set_title(stage, loc="left")
+            axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def draw(results: Results) -> dict[str, Figure]:
+    """All figures by file name, without its ending."""
+    found: dict[str, Figure] = {}
+    for benchmark in results.benchmarks:
+        found[f"results_{benchmark}"] = bars(results, benchmark)
+        learned = curves(results, benchmark)
+        if learned is not None:
+            found[f"curves_{benchmark}"] = learned
+    return found
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """`<name>.png` and `<name>.svg`, the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+
+
+def inline(figure: Figure) -> str:
+    """The figure as an <svg> element that takes the text colour and the background of the page around it."""
+    out = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = out.getvalue()
+    # Black text is written without a colour, black lines with one.
+    svg = svg[svg.index("<svg") :].replace("<svg ", '<svg role="img" fill="currentColor" ', 1)
+    return svg.replace("#000000", "currentColor")

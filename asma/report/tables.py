@@ -1,0 +1,299 @@
+"""Rows to tables: results.md in the shape of the paper's Table 1, results.csv and .json, a short form for
+the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from tabulate import tabulate
+
+from asma.report.collect import COLUMNS, Results, Row
+
+NONE = "–"
+OURS, PUBLISHED = "this project", "published"
+
+Mode = tuple[str, str]  # encoder, mode
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of the headline table: whose linear and fine-tuned figures stand in it, and its name in the
+    paper's."""
+
+    name: str
+    linear: Mode | None
+    finetuned: Mode | None
+    published: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table; `by` says whose figures they are."""
+
+    cells: list[str]
+    by: str = OURS
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is Markdown or HTML; the first `words` columns are text, the others numbers."""
+
+    title: str
+    caption: str
+    header: list[str]
+    words: int
+    lines: list[Line] = field(default_factory=list)
+
+
+@cache
+def paper() -> dict[str, Any]:
+    """The published figures, paper.yaml."""
+    return yaml.safe_load((resources.files(__package__) / "paper.yaml").read_text(encoding="utf-8"))
+
+
+def published(table: str, method: str, benchmark: str, stream: str | None = None) -> dict[str, float]:
+    """`linear` and `finetuned` of a method on a benchmark in one of the paper's tables, as far as it gives
+    them."""
+    for row in paper()[table]["rows"]:
+        if row["method"] == method and row.get("stream") == stream:
+            return row["results"].get(benchmark, {})
+    return {}
+
+
+def methods(results: Results) -> list[Method]:
+    """The lines of the headline table: the method, its student, what is left out of it in turn, the
+    controls."""
+    single = [
+        Method(name, (name, "linear"), (name, "finetuned")) for name in results.encoders if name != "random"
+    ]
+    return [
+        Method("ASMa", ("both", "aligned_probed"), ("both", "aligned_finetuned"), "3s-ASMa"),
+        Method(
+            "ASMa-Distill",
+            ("student", "distilled_probed"),
+            ("student", "distilled_finetuned"),
+            "3s-ASMa-Distill",
+        ),
+        Method("ASMa without alignment", ("both", "averaged_probed"), ("both", "averaged_finetuned")),
+        *single,
+        Method("control: untrained encoder, from scratch", ("random", "linear"), ("random", "scratch")),
+        Method("control: ridge on raw coordinates", ("coordinates", "ridge"), None),
+    ]
+
+
+def last_stream(results: Results) -> str:
+    """The column that stands for all streams: `3s`, or the stream itself where there is only one."""
+    return f"{len(results.streams)}s" if len(results.streams) > 1 else results.streams[0]
+
+
+def find(results: Results, benchmark: str, mode: Mode | None, stream: str) -> Row | None:
+    """The row of one encoder and mode at home (not transferred), of the ridge classifier in its only
+    stream."""
+    for row in results.rows:
+        if (
+            mode
+            and (row["benchmark"], row["encoder"], row["mode"]) == (benchmark, *mode)
+            and row["of"] != "transfer"
+            and (row["stream"] == stream or row["of"] == "baseline")
+        ):
+            return row
+    return None
+
+
+def headline(results: Results) -> Table:
+    """The paper's Table 1 for the benchmarks at hand, its figures beside ours where the benchmark is the
+    paper's."""
+    columns = [
+        b for b in results.benchmarks if any(r["benchmark"] == b and r["of"] == "probe" for r in results.rows)
+    ]
+    stream, prefix = last_stream(results), f"{len(results.streams)}s-" if len(results.streams) > 1 else ""
+    header = ["Method", "Figures", "Params (M)", "MACs (G)", "FLOPs (G)"]
+    for benchmark in columns:
+        header += [f"{results.title(benchmark)} Lin.", f"{results.title(benchmark)} FT."]
+    lines = []
+    for method in methods(results):
+        found = [
+            find(results, benchmark, mode, stream)
+            for benchmark in columns
+            for mode in (method.linear, method.finetuned)
+        ]
+        costs = next((row for row in reversed(found[:2]) if row), {})
+        cost = [_scaled(costs.get("params"), 1e6), *(_scaled(costs.get(k), 1e9) for k in ("macs", "flops"))]
+        name = method.name if method.name.startswith("control") else prefix + method.name
+        if any(found):
+            lines.append(
+                Line([name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)])
+            )
+        if method.published:
+            lines += _published_lines(columns, lambda row, m=method: row["method"] == m.published)
+    lines += _published_lines(columns, lambda row: row["kind"] == "self-supervised")
+    lines += _published_lines(columns, lambda row: row["kind"] == "supervised")
+    caption = (
+        f"Top-1 accuracy in per cent, stream {stream}, after the last epoch. Lin.: frozen encoders; "
+        "FT.: fine-tuned. "
+        "A student's Lin. is that of the probed teacher's student. Params, MACs and FLOPs are those of the "
+        f"FT. network on {columns[0] if columns else 'the first benchmark'}, for one clip; 1 MAC is 2 FLOPs."
+    )
+    if any(line.by == PUBLISHED for line in lines):
+        caption += (
+            " Published figures are as printed, some of them under FLOPs count what is a MAC here "
+            f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1)."
+        )
+    return Table("Results", caption, header, 2, lines)
+
+
+def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
+    for row in paper()["table_1"]["rows"]:
+        cells = [row["results"].get(b, {}).get(kind) for b in columns for kind in ("linear", "finetuned")]
+        if wanted(row) and any(cells):
+            name = f"{row['method']} ({row['authors']})" if "authors" in row else row["method"]
+            cost = [_number(row.get("params"), 2), NONE, _number(row.get("flops"), 2)]
+            yield Line([name, PUBLISHED, *cost, *(_number(cell, 1) for cell in cells)], PUBLISHED)
+
+
+def of_benchmark(results: Results, benchmark: str) -> Table:
+    """Every result on one benchmark: stage × encoder × mode, a column a stream."""
+    streams = [*results.streams, *([last_stream(results)] if len(results.streams) > 1 else [])]
+    own = [row for row in results.rows if row["benchmark"] == benchmark]
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in own:
+        text = f"{_number(row['accuracy'], 2)} / {_number(row['top5'], 2)}"
+        cells.setdefault((row["of"], row["encoder"], row["mode"]), {})[row["stream"]] = text
+    lines = []
+    for (stage, encoder, mode), by_stream in cells.items():
+        lines.append(Line([stage, encoder, mode, *(by_stream.get(stream, NONE) for stream in streams)]))
+        told = [published_cell(benchmark, (encoder, mode), stream) for stream in streams]
+        if any(told) and stage != "transfer":
+            lines.append(Line([PUBLISHED, encoder, mode, *(_number(value, 2) for value in told)], PUBLISHED))
+    first = own[0] if own else {}
+    sizes = {
+        key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")
+    }
+    caption = (
+        f"Top-1 / top-5 accuracy in per cent, after the last epoch; {sizes['n_train']} recordings to train, "
+        f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
+    )
+    return Table(results.title(benchmark), caption, ["Stage", "Encoder", "Mode", *streams], 3, lines)
+
+
+def published_cell(benchmark: str, mode: Mode, stream: str) -> float | None:
+    """The paper's figure for one cell of `of_benchmark`, if it gives one."""
+    method, kind = {
+        ("both", "aligned_probed"): ("ASMa", "linear"),
+        ("both", "aligned_finetuned"): ("ASMa", "finetuned"),
+        ("student", "distilled_probed"): ("ASMa-Distill", "linear"),
+        ("student", "distilled_finetuned"): ("ASMa-Distill", "finetuned"),
+        ("both", "averaged_probed"): ("both, without alignment", "linear"),
+    }.get(mode, ("", ""))
+    if stream != "3s":
+        return published("table_8", method, benchmark, stream).get(kind)
+    if method.startswith("both"):
+        return published("table_3", method, benchmark).get(kind)
+    return published("table_1", f"3s-{method}", benchmark).get(kind)
+
+
+def efficiency(results: Results) -> Table:
+    """Parameters, multiply-accumulates and operations of every model, for one clip."""
+    lines = [
+        Line(
+            [
+                results.title(benchmark),
+                str(model["model"]),
+                str(model["streams"]),
+                f"{model['params']:,}",
+                *(_scaled(model[key], 1e9, 3) for key in ("macs", "flops")),
+            ]
+        )
+        for benchmark, models in results.efficiency.items()
+        for model in models
+    ]
+    caption = "For one clip. 1 MAC is 2 FLOPs; which of both a paper means by FLOPs differs."
+    return Table(
+        "Efficiency", caption, ["Benchmark", "Model", "Streams", "Params", "MACs (G)", "FLOPs (G)"], 2, lines
+    )
+
+
+def tables(results: Results) -> list[Table]:
+    """All of them, in the order of the report."""
+    parts = [headline(results), *(of_benchmark(results, benchmark) for benchmark in results.benchmarks)]
+    return [*parts, efficiency(results)] if results.efficiency else parts
+
+
+def note(results: Results) -> str | None:
+    """What a reader has to know about demonstrations, if there are any."""
+    named = [benchmark for benchmark in results.benchmarks if benchmark in results.demonstrations]
+    if not named:
+        return None
+    return (
+        f"Demonstration: {', '.join(named)}. The recordings are synthetic and the training is short; "
+        "the figures show that the pipeline works and say nothing about the method."
+    )
+
+
+def markdown(results: Results) -> str:
+    """results.md."""
+    parts = []
+    for depth, table in enumerate(tables(results)):
+        parts.append(f"{'#' if depth == 0 else '##'} {table.title}")
+        if depth == 0 and (said := note(results)):
+            parts.append(f"**{said}**")
+        align = ["left" if i < table.words else "right" for i in range(len(table.header))]
+        cells = [[cell.replace("|", "\\|") for cell in line.cells] for line in table.lines]
+        parts.append(
+            tabulate(
+                cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True
+            )
+        )
+        parts.append(table.caption)
+    return "\n\n".join(parts) + "\n"
+
+
+def terminal(results: Results) -> str:
+    """A line for each encoder and mode, a column a stream, top-1 only."""
+    parts = []
+    for benchmark in results.benchmarks:
+        table = of_benchmark(results, benchmark)
+        cells = [
+            [" ".join(line.cells[1:3]) + ("" if line.by == OURS else f" ({line.by})")]
+            + [cell.split(" / ")[0] for cell in line.cells[3:]]
+            for line in table.lines
+        ]
+        header = [table.title, *table.header[3:]]
+        align = ("left", *["right"] * (len(header) - 1))
+        parts.append(
+            tabulate(
+                cells, header, tablefmt="simple", colalign=align if cells else None, disable_numparse=True
+            )
+        )
+    return "\n\n".join([*parts, *([said] if (said := note(results)) else [])])
+
+
+def as_csv(results: Results) -> str:
+    """results.csv: one row a result, the keys of COLUMNS."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(results.rows)
+    return out.getvalue()
+
+
+def as_json(results: Results) -> str:
+    """results.json: a list of the same rows."""
+    rows: list[Mapping[str, Any]] = [{key: row[key] for key in COLUMNS} for row in results.rows]
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NONE if value is None else f"{value:.{digits}f}"
+
+
+def _scaled(value: float | None, unit: float, digits: int = 2) -> str:
+    return NONE if value is None else f"{value / unit:.{digits}f}"

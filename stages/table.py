@@ -1,0 +1,34 @@
+"""Make the results table.   runs/**/metrics.json → report/results.{md,csv,json}, index.html, figures/"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asma import cli, params, tracking
+from asma.report import figures, page, tables
+from asma.report.collect import collect
+
+
+def main(runs: Path, out: Path) -> None:
+    with tracking.run("table") as log:
+        results = collect(params.read(), runs)
+        drawn = figures.draw(results)
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "results.md": tables.markdown(results),
+            "results.csv": tables.as_csv(results),
+            "results.json": tables.as_json(results),
+            "index.html": page.html(results, drawn),
+        }.items():
+            (out / name).write_text(text, encoding="utf-8")
+            log.artifact(out / name)
+        for name, figure in drawn.items():
+            figures.save(figure, out / "figures", name)
+            log.artifact(out / "figures" / f"{name}.png")
+        log.metrics({"results": len(results.rows)})
+        log.summary(tables.terminal(results))
+        log.summary(f"\n{len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

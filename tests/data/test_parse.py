@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import random
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asma.data import parse as module
+from asma.data.parse import (
+    FORMATS,
+    Parse,
+    RecordingErrors,
+    Report,
+    class_list,
+    names_in,
+    parse,
+    published_counts,
+)
+from asma.data.recordings import Recording, RecordingError, Store
+from asma.data.survey import Reading
+
+NTU: dict[str, Any] = {
+    "dataset": "mini",
+    "format": "ntu",
+    "layout": "kinect_v2",
+    "joints": 25,
+    "progress": False,
+}
+
+
+def skeleton(seed: int, frames: int = 3) -> str:
+    rng = random.Random(seed)
+    lines = [str(frames)]
+    for _ in range(frames):
+        bodies = rng.choice([0, 1, 2])
+        lines.append(str(bodies))
+        for b in range(bodies):
+            lines += [f"{72057594037930000 + b} 0 0 0 0 0 0 0 0 2", "25"]
+            lines += [f"{rng.random():.6f} {rng.random():.6f} 3 0 0 0 0 0 0 0 0 2" for _ in range(25)]
+    return "\n".join(lines) + "\n"
+
+
+def name(i: int) -> str:
+    return f"S001C{i % 3 + 1:03}P{i // 3 + 1:03}R001A{i % 5 + 1:03}"
+
+
+def fill(raw: Path, count: int) -> list[str]:
+    raw.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        (raw / f"{name(i)}.skeleton").write_text(skeleton(i))
+    return sorted(name(i) for i in range(count))
+
+
+def test_all_files_become_recordings_sorted_by_name(tmp_path: Path) -> None:
+    names = fill(tmp_path / "raw", 20)
+    report = parse(tmp_path / "raw", tmp_path / "out.h5", **NTU, workers=1)
+    with Store(tmp_path / "out.h5") as store:
+        assert store.names == names
+        assert store.classes == ["A001", "A002", "A003", "A004", "A005"]
+        assert store.attrs["format"] == "ntu" and store.attrs["layout"] == "kinect_v2"
+        assert store.attrs["source"] == "NTU RGB+D .skeleton files"
+        assert set(store.columns) == {"setup", "camera", "subject", "replication"}
+        assert report.recordings == 20 and report.frames == store.lengths.sum() == 60
+        counts = [np.bincount(r.frame, minlength=r.length) for r in store]
+        assert sorted(report.bodies.items()) == [
+            (b, int((np.concatenate(counts) == b).sum())) for b in range(3)
+        ]
+
+
+def test_several_processes_give_the_same_bytes_and_report_as_one(tmp_path: Path) -> None:
+    fill(tmp_path / "raw", 40)
+    one = parse(tmp_path / "raw", tmp_path / "one.h5", **NTU, workers=1)
+    two = parse(tmp_path / "raw", tmp_path / "two.h5", **NTU, workers=2)
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+    assert one.metrics() == two.metrics()
+
+
+def test_one_worker_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "raw", 20)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", never)
+    parse(tmp_path / "raw", tmp_path / "out.h5", **NTU, workers=1)
+    parse(tmp_path / "raw", tmp_path / "out.h5", **NTU, workers=0)  # too few files to be worth one
+    with pytest.raises(AssertionError, match="a process was started"):
+        parse(tmp_path / "raw", tmp_path / "out.h5", **NTU, workers=2)
+
+
+def test_all_bad_files_are_named_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    fill(raw, 20)
+    (raw / f"{name(3)}.skeleton").write_text("")
+    (raw / f"{name(11)}.skeleton").write_text("1\n1\n")
+    (raw / "odd.skeleton").write_text(skeleton(0))
+    for workers in (1, 2):
+        with pytest.raises(RecordingErrors) as caught:
+            parse(raw, tmp_path / "out.h5", **NTU, workers=workers)
+        assert {error.path.name for error in caught.value.errors} == {
+            f"{name(3)}.skeleton",
+            f"{name(11)}.skeleton",
+            "odd.skeleton",
+        }
+        message = str(caught.value)
+        assert message.startswith("found 3 bad files; expected none (or parse.on_error: skip)")
+        assert f"{name(11)}.skeleton, line 3: found the end of the file; expected tracking id" in message
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_many_bad_files_are_listed_in_a_file_beside_the_output(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for i in range(60):
+        (raw / f"{name(i)}.skeleton").write_text("x\n")
+    with pytest.raises(RecordingErrors) as caught:
+        parse(raw, tmp_path / "out.h5", **NTU)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 52
+    assert f"and 10 more, all listed in {tmp_path / 'out.bad.txt'}" in message
+    assert len((tmp_path / "out.bad.txt").read_text().splitlines()) == 60
+    fill(raw, 60)
+    parse(raw, tmp_path / "out.h5", **NTU)
+    assert not (tmp_path / "out.bad.txt").exists()
+
+
+def test_skip_goes_on_and_says_what_it_left_out(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = fill(raw, 20)
+    (raw / f"{name(3)}.skeleton").write_text("2\n0\n")
+    report = parse(raw, tmp_path / "out.h5", **NTU, on_error="skip")
+    with Store(tmp_path / "out.h5") as store:
+        assert store.names == [n for n in names if n != name(3)]
+    (bad,) = report.bad
+    assert f"{name(3)}.skeleton, line 3: found the end of the file" in bad
+    assert report.metrics()["names"]["bad"] == [bad] and report.figures()["bad"] == 1
+    assert "bad files skipped: 1" in report.summary()
+
+
+def test_skip_with_nothing_but_bad_files_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / f"{name(0)}.skeleton").write_text("x")
+    with pytest.raises(RecordingErrors, match="1 bad file"):
+        parse(tmp_path / "raw", tmp_path / "out.h5", **NTU, on_error="skip")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_the_official_list_is_applied(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    fill(raw, 3)
+    listed = "S001C002P005R002A008"
+    (raw / f"{listed}.skeleton").write_text("broken, and listed for it")
+    report = parse(
+        raw, tmp_path / "out.h5", **{**NTU, "dataset": "ntu60"}, class_count=60, missing="official"
+    )
+    assert report.excluded == [listed] and report.recordings == 3 and report.classes == 60
+    assert report.published == 56578
+    assert "published: 56578 recordings; 56575 fewer here" in report.summary()
+    assert "excluded by the official list of incomplete samples: 1" in report.summary()
+    with pytest.raises(RecordingErrors):
+        parse(raw, tmp_path / "out.h5", **NTU, missing="none")
+
+
+def test_the_lists_hold_what_their_owners_published() -> None:
+    missing = names_in("ntu_missing")
+    assert len(missing) == len(set(missing)) == 535
+    assert sum(int(sample[1:4]) <= 17 for sample in missing) == 302
+    actions = class_list("ntu120_classes")
+    assert actions is not None and len(actions) == 120
+    assert (actions[0], actions[59], actions[119]) == (
+        "drink water",
+        "walking apart from each other",
+        "finger-guessing game (playing rock-paper-scissors)",
+    )
+    assert class_list("ntu120_classes", 60) == actions[:60]
+    pku = class_list("pku51_classes", 51)
+    assert pku is not None and (pku[0], pku[50]) == ("bow", "writing")
+    assert class_list(None) is None
+    with pytest.raises(ValueError, match="found 61; expected at most the 51"):
+        class_list("pku51_classes", 61)
+    with pytest.raises(ValueError, match="found 'nowhere'; expected one of ntu120_classes"):
+        class_list("nowhere")
+
+
+@pytest.mark.parametrize("dataset", ["ntu60", "ntu120"])
+def test_published_splits_add_up(dataset: str) -> None:
+    counts = published_counts()[dataset]
+    splits = {key: value for key, value in counts.items() if isinstance(value, dict)}
+    assert len(splits) == 2
+    assert all(sides["train"] + sides["test"] == counts["total"] for sides in splits.values())
+    listed = [sample for sample in names_in("ntu_missing") if dataset == "ntu120" or int(sample[1:4]) <= 17]
+    assert counts["unfiltered"] - len(listed) == counts["total"]
+
+
+def test_what_cannot_be_is_refused_before_reading(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    out = tmp_path / "out.h5"
+    for change, message in (
+        ({"format": "bvh"}, "format: found 'bvh'; expected one of ntu, pku, folder"),
+        ({"on_error": "ignore"}, "on_error: found 'ignore'; expected one of stop, skip"),
+        ({"missing": "all"}, "missing: found 'all'; expected one of none, official"),
+        ({"format": "pku", "missing": "official"}, "format pku has no official list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse(tmp_path / "raw", out, **{**NTU, **change})
+    with pytest.raises(
+        RecordingError, match="found no recording to read; expected files SsssCcccPpppRrrrAaaa"
+    ):
+        parse(tmp_path / "raw", out, **NTU)
+    with pytest.raises(RecordingError, match="found no such folder"):
+        parse(tmp_path / "nowhere", out, **NTU)
+
+
+def test_every_format_says_what_it_looks_for(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for format in FORMATS:
+        with pytest.raises(RecordingError) as caught:
+            parse(tmp_path / "raw", tmp_path / "out.h5", **{**NTU, "format": format})
+        assert caught.value.found in ("no recording to read", "no such file")
+
+
+def test_what_pku_leaves_out_reaches_the_report(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for part, content in (
+        ("skeleton", "1 " * 75 + "0 " * 75 + "\n" + "0 " * 150),
+        ("label", "3,1,1,2\n4,2,2,2\n"),
+    ):
+        (raw / part).mkdir(parents=True)
+        (raw / part / "0002-L.txt").write_text(content)
+    names = class_list("pku51_classes")
+    report = parse(raw, tmp_path / "out.h5", **{**NTU, "format": "pku"}, classes=names, class_count=51)
+    assert report.recordings == 1
+    assert report.left_out == {"F002V001C004L002": "frames 2 to 2 are empty: no body in any"}
+    with Store(tmp_path / "out.h5") as store:
+        assert store.classes[2] == "brushing teeth" and store.labels.tolist() == [2]
+
+
+def test_a_folder_of_anyones_skeletons_is_parsed(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "index.csv").write_text("file,label,subject\nb.txt,wave,2\na.txt,clap,\n")
+    for file in ("a", "b"):
+        (raw / f"{file}.txt").write_text("0.1 0.2 nan 1 2 3\n" * 4)
+    settings = {"format": "folder", "layout": "two", "joints": 2}
+    report = parse(raw, tmp_path / "out.h5", **{**NTU, **settings}, bodies=1)
+    assert report.nan_frames == 8 and report.classes == 2 and report.published is None
+    with Store(tmp_path / "out.h5") as store:
+        assert store.names == ["a", "b"] and store.classes == ["clap", "wave"]
+        assert store.columns["subject"].tolist() == ["", "2"]
+
+
+def _many(jobs: int, rows: int) -> module.Format:
+    def survey(raw: Path, source: object) -> module.Survey:
+        return module.Survey(jobs=list(range(jobs)), classes=["a"])
+
+    def read(job: int) -> Reading:
+        xyz = np.full((rows, 25, 3), job, np.float32)
+        frame = np.arange(rows, dtype=np.int32)
+        return Reading([Recording(f"{job:06}", 0, {}, rows, frame, frame.astype(np.int64), xyz)])
+
+    return module.Format(survey, read, batch=1, few=10**9, expects="", source="")
+
+
+def test_memory_does_not_grow_with_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peaks = []
+    for jobs in (150, 600):  # 4.7 and 19 MB of positions
+        monkeypatch.setitem(FORMATS, "made", _many(jobs, 100))
+        tracemalloc.start()
+        parse(tmp_path / "raw", tmp_path / "out.h5", **{**NTU, "format": "made"})
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2**20
+
+
+def test_only_a_few_batches_are_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    class Now:
+        """A pool whose futures are done at once."""
+
+        def __init__(self, *_: object) -> None: ...
+
+        def submit(self, work: Any, *args: Any) -> Now:
+            taken.append(args[-1])
+            self.value = work(*args)
+            return self
+
+        def result(self) -> Any:
+            return self.value
+
+        def shutdown(self, cancel_futures: bool) -> None: ...
+
+    class Pool(Now):
+        def submit(self, work: Any, *args: Any) -> Now:
+            return Now().submit(work, *args)
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
+    readings = module._readings(_many(100, 2), list(range(100)), workers=3)
+    for i, reading in enumerate(readings):
+        assert isinstance(reading, Reading) and reading.recordings[0].name == f"{i:06}"
+        assert len(taken) <= i + 1 + 2 * 3 + 1
+    assert len(taken) == 100
+
+
+def test_an_interrupted_reading_ends_its_processes(tmp_path: Path) -> None:
+    fill(tmp_path / "raw", 40)
+    survey = FORMATS["ntu"].survey(tmp_path / "raw", module.Source(25))
+    readings: Iterator[Any] = module._readings(FORMATS["ntu"], survey.jobs, workers=2)
+    next(readings)
+    readings.close()  # type: ignore[attr-defined]  # it is a generator
+    assert multiprocessing.active_children() == []
+
+
+def test_progress_is_shown_while_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("asma.progress.SECONDS_BETWEEN_LINES", -1.0)
+    fill(tmp_path / "raw", 3)
+    parse(tmp_path / "raw", tmp_path / "out.h5", **NTU)
+    assert "parse mini" not in capsys.readouterr().out
+    parse(tmp_path / "raw", tmp_path / "out.h5", **{**NTU, "progress": True})
+    assert "parse mini: 3/3 files" in capsys.readouterr().out
+
+
+def test_errors_travel_between_processes_whole() -> None:
+    errors = RecordingErrors([RecordingError("a", 1, "x", "y")], Path("b"))
+    assert str(pickle.loads(pickle.dumps(errors))) == str(errors)
+
+
+def test_the_defaults_stop_at_bad_files_and_use_all_cores() -> None:
+    assert Parse() == Parse(on_error="stop", workers=0)
+
+
+def test_metrics_are_plain_and_sorted() -> None:
+    report = Report("x", left_out={"b": "2", "a": "1"})
+    report.bodies.update({2: 1, 0: 3})
+    metrics = report.metrics()
+    assert list(metrics["names"]["left_out"]) == ["a", "b"]
+    assert metrics["frames_by_bodies"] == {"0": 3, "2": 1}
+    assert metrics["stage"] == "parse" and "published" not in metrics

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from asma.report import figures, page
+from asma.report.collect import Results, collect
+
+Write = Callable[[Mapping[str, Any]], Path]
+
+
+@pytest.fixture
+def results(params: dict[str, Any], write: Write) -> Results:
+    found = collect(params, write(params))
+    for run in (run for run in found.rows if run["stage"] == "probe"):
+        run["mode"] = run["mode"].replace("knn", "knn<b>")  # a name is text, never markup
+    return found
+
+
+def test_the_page_needs_no_network_and_escapes_names(results: Results) -> None:
+    text = page.html(results, figures.draw(results))
+    assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']*["']|@import|<script""", text)
+    assert not re.findall(r"url\((?!#)[^)]*\)", text)
+    assert "knn&lt;b&gt;" in text
+    assert "knn<b>" not in text
+    HTMLParser().feed(text)
+
+
+def test_the_page_holds_every_table_and_figure(results: Results) -> None:
+    text = page.html(results, figures.draw(results))
+    assert text.count("<table>") == 2 + 3
+    assert text.count("<svg") == 3
+    assert "prefers-color-scheme: dark" in text
+    assert "#000000" not in text  # the drawing's ink is the page's
+
+
+def test_every_figure_of_a_demonstration_calls_it_one(results: Results, tmp_path: Path) -> None:
+    for name, figure in figures.draw(results).items():
+        figures.save(figure, tmp_path, name)
+        shown = (tmp_path / f"{name}.svg").read_text()
+        assert ("(demonstration)" in shown) == ("demo" in name)
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_the_same_results_give_the_same_drawing(results: Results, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        figures.save(figures.bars(results, "ntu60_xsub"), tmp_path / place, "bars")
+    for ending in ("png", "svg"):
+        one, two = ((tmp_path / place / f"bars.{ending}").read_bytes() for place in ("one", "two"))
+        assert one == two
+
+
+def test_a_curve_has_a_point_for_each_epoch(params: dict[str, Any], write: Write) -> None:
+    from asma.report.collect import Expected
+
+    found = collect(params, write(params))
+    assert figures.curves(found, "ntu60_xsub") is None
+    run = Expected("pretrain", {"encoder": "random", "benchmark": "ntu60_xsub", "stream": "bone"}, {})
+    found.curves.append((run, {"loss": [3.0, 2.0, 1.5]}))
+    drawn = figures.curves(found, "ntu60_xsub")
+    assert drawn is not None
+    (drawn_line,) = drawn.axes[0].lines
+    assert np.asarray(drawn_line.get_xydata()).tolist() == [[1, 3], [2, 2], [3, 1.5]]
+    assert drawn_line.get_label() == "random bone"
+    assert figures.curves(found, "demo_ntu_xsub") is None
+
+
+@pytest.mark.slow
+def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
+    params: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    runs = write(params)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    root = Path(__file__).resolve().parents[2]
+
+    def table() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stages.table", "--runs", "runs", "--out", "report"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(root), "DVC_ROOT": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = table()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "demo_ntu_xsub (demonstration)" in done.stdout
+    assert "130 results: report/results.md, report/index.html" in done.stdout
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
+    assert {"results.md", "results.csv", "results.json", "index.html"} < kept.keys()
+    assert {f"results_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
+
+    table()
+    assert kept == {
+        path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()
+    }
+
+    (runs / "baseline" / "ntu60_xsub" / "metrics.json").unlink()
+    done = table()
+    assert done.returncode == 1
+    assert "runs/baseline/ntu60_xsub/metrics.json" in done.stderr
+    assert "dvc repro" in done.stderr
+    assert "Traceback" not in done.stderr

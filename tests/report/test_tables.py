@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asma.report import tables
+from asma.report.collect import COLUMNS, Results, collect
+
+Write = Callable[[Mapping[str, Any]], Path]
+
+
+@pytest.fixture
+def results(params: dict[str, Any], write: Write) -> Results:
+    return collect(params, write(params))
+
+
+def line(table: tables.Table, *words: str) -> dict[str, str]:
+    found = [row.cells for row in table.lines if tuple(row.cells[: len(words)]) == words]
+    assert len(found) == 1
+    return dict(zip(table.header, found[0], strict=True))
+
+
+def test_the_headline_has_the_shape_of_the_papers_table_1(results: Results) -> None:
+    table = tables.headline(results)
+    assert table.header == [
+        "Method",
+        "Figures",
+        "Params (M)",
+        "MACs (G)",
+        "FLOPs (G)",
+        "demo_ntu_xsub (demonstration) Lin.",
+        "demo_ntu_xsub (demonstration) FT.",
+        "ntu60_xsub Lin.",
+        "ntu60_xsub FT.",
+    ]
+    ours = line(table, "3s-ASMa", "this project")
+    assert list(ours.values())[2:] == ["1.50", "1.00", "2.00", "40.0", "40.0", "40.0", "40.0"]
+    assert [row.cells[0] for row in table.lines if row.by == "this project"] == [
+        "3s-ASMa",
+        "3s-ASMa-Distill",
+        "3s-ASMa without alignment",
+        "3s-lowdeg_highmot",
+        "3s-highdeg_lowmot",
+        "control: untrained encoder, from scratch",
+        "control: ridge on raw coordinates",
+    ]
+    ridge = line(table, "control: ridge on raw coordinates", "this project")
+    assert (ridge["ntu60_xsub Lin."], ridge["ntu60_xsub FT."]) == ("66.0", "–")
+
+
+def test_published_figures_stand_beside_ours_where_the_benchmark_is_the_papers(results: Results) -> None:
+    table = tables.headline(results)
+    told = line(table, "3s-ASMa", "published")
+    assert (told["ntu60_xsub Lin."], told["ntu60_xsub FT."]) == ("87.3", "92.0")
+    assert told["demo_ntu_xsub (demonstration) Lin."] == "–"
+    assert (told["Params (M)"], told["MACs (G)"], told["FLOPs (G)"]) == ("6.30", "–", "4.50")
+    names = [row.cells[0] for row in table.lines]
+    assert names[:3] == ["3s-ASMa", "3s-ASMa", "3s-ASMa-Distill"]
+    pstl = line(table, "3s-PSTL (Zhou et al., 2023)", "published")
+    assert (pstl["ntu60_xsub Lin."], pstl["ntu60_xsub FT."]) == ("79.1", "87.1")
+
+
+def test_without_a_benchmark_of_the_paper_nothing_published_appears(
+    params: dict[str, Any], write: Write
+) -> None:
+    params["benchmarks"] = ["demo_ntu_xsub"]
+    params["transfers"] = {}
+    found = collect(params, write(params))
+    assert all(row.by == "this project" for table in tables.tables(found) for row in table.lines)
+    assert "published" not in tables.markdown(found).lower()
+
+
+def test_the_full_table_has_a_column_for_each_stream_and_all_of_them(results: Results) -> None:
+    table = tables.of_benchmark(results, "ntu60_xsub")
+    assert table.header == ["Stage", "Encoder", "Mode", "joint", "bone", "motion", "3s"]
+    cells = list(line(table, "probe", "random", "knn").values())
+    assert cells[3:] == ["10.00 / 20.00", "20.00 / 30.00", "30.00 / 40.00", "40.00 / 50.00"]
+    told = list(line(table, "published", "both", "aligned_finetuned").values())
+    assert told[3:] == ["84.90", "85.50", "82.90", "92.00"]
+    told = list(line(table, "published", "both", "averaged_probed").values())
+    assert told[3:] == ["–", "–", "–", "85.90"]
+    assert "200 recordings to train, 100 to test, seed 1" in table.caption
+
+
+def test_a_transfer_stands_in_the_table_of_its_target(results: Results) -> None:
+    table = tables.of_benchmark(results, "demo_pku_xsub")
+    cells = list(line(table, "transfer", "both", "transferred_from_ntu60_xsub").values())
+    assert cells[3:] == ["10.00 / 20.00", "20.00 / 30.00", "30.00 / 40.00", "40.00 / 50.00"]
+    assert "demo_pku_xsub" not in " ".join(tables.headline(results).header)
+
+
+def test_one_stream_needs_no_ensemble_column(params: dict[str, Any], write: Write) -> None:
+    params["streams"] = ["bone"]
+    found = collect(params, write(params))
+    assert tables.of_benchmark(found, "ntu60_xsub").header[3:] == ["bone"]
+    assert line(tables.headline(found), "ASMa", "this project")["ntu60_xsub Lin."] == "10.0"
+
+
+def test_every_heading_of_a_demonstration_calls_it_one(results: Results) -> None:
+    for text in (tables.markdown(results), tables.terminal(results)):
+        for name in ("demo_ntu_xsub", "demo_pku_xsub"):
+            assert f"{name} (demonstration)" in text
+        assert "Demonstration: demo_ntu_xsub, demo_pku_xsub." in text
+        assert "ntu60_xsub (demonstration)" not in text
+
+
+def test_the_csv_and_the_json_hold_one_row_a_result(results: Results) -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.as_csv(results))))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == len(results.rows)
+    listed = json.loads(tables.as_json(results))
+    assert [list(row) for row in listed] == [list(COLUMNS)] * len(rows)
+    assert [row["accuracy"] for row in listed] == [float(row["accuracy"]) for row in rows]
+
+
+def test_the_terminal_shows_a_line_for_each_encoder_and_mode(results: Results) -> None:
+    shown = tables.terminal(results).splitlines()
+    assert (
+        sum(row.split() == ["lowdeg_highmot", "linear", "10.00", "20.00", "30.00", "40.00"] for row in shown)
+        == 2
+    )
+
+
+def test_the_same_runs_give_the_same_bytes(params: dict[str, Any], write: Write) -> None:
+    runs = write(params)
+    one, two = collect(params, runs), collect(params, runs)
+    for form in (tables.markdown, tables.as_csv, tables.as_json):
+        assert form(one) == form(two)
+
+
+@pytest.mark.parametrize(
+    ("table", "method", "stream", "benchmark", "expected"),
+    [
+        ("table_1", "3s-ASMa", None, "pku1_xsub", {"linear": 94.5}),
+        ("table_1", "3s-ASMa-Distill", None, "pku2_xsub", {"finetuned": 75.8}),
+        ("table_1", "STJD-CL", None, "ntu120_xset", {"finetuned": 86.8}),
+        ("table_3", "f_theta only", None, "pku2_xsub", {"linear": 65.1}),
+        ("table_8", "ASMa-Distill", "motion", "ntu120_xset", {"linear": 65.9, "finetuned": 73.7}),
+        ("table_1", "3s-ASMa", None, "demo_ntu_xsub", {}),
+    ],
+)
+def test_published_figures_are_the_papers(
+    table: str, method: str, stream: str | None, benchmark: str, expected: dict[str, float]
+) -> None:
+    assert tables.published(table, method, benchmark, stream) == expected
+
+
+def test_every_published_figure_is_a_percentage_of_a_benchmark_of_the_paper() -> None:
+    known = {"ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku1_xsub", "pku2_xsub"}
+    rows = [row for name, table in tables.paper().items() if name != "source" for row in table["rows"]]
+    assert len(rows) == 22 + 4 + 6 + 2
+    for row in rows:
+        assert row["results"].keys() <= known
+        for figures in row["results"].values():
+            for kind in figures.keys() - {"linear_std", "finetuned_std"}:
+                assert kind in ("linear", "finetuned")
+                assert 20 < figures[kind] < 100
