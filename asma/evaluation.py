@@ -81,9 +81,7 @@ def same_recordings(expected: list[str], found: list[str], where: str) -> None:
     """Raise MismatchError unless both lists name the same recordings in the same order."""
     if expected != found:
         missing = sorted(set(expected) - set(found))[:10] or "the same names in another order"
-        raise MismatchError(
-            f"{where}: found logits of {len(found)} recordings, expected {len(expected)}: {missing}"
-        )
+        raise MismatchError(f"{where}: found logits of {len(found)} recordings, expected {len(expected)}: {missing}")
 
 
 def full_logits(decision: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
@@ -119,8 +117,8 @@ def ensemble(
     if complaints:
         raise MismatchError("streams cannot be added: " + "; ".join(complaints))
     order = next(iter(parts.values()))[0]
-    total = 0.0
+    total = np.zeros_like(next(iter(parts.values()))[1], dtype=np.float64)
     for stream, (names, logits) in parts.items():
         place = {name: i for i, name in enumerate(names)}
         total = total + weights[stream] * logits[[place[name] for name in order]]
-    return order, np.asarray(total)
+    return order, total

@@ -54,9 +54,7 @@ def distillation(
     Raises ValueError on another word.
     """
     if direction not in DIRECTIONS or tempered not in TEMPERED:
-        raise ValueError(
-            f"found {direction!r}, {tempered!r}; expected one of {DIRECTIONS} and one of {TEMPERED}"
-        )
+        raise ValueError(f"found {direction!r}, {tempered!r}; expected one of {DIRECTIONS} and one of {TEMPERED}")
     log_t = F.log_softmax(teacher / temperature, dim=1)
     log_s = F.log_softmax(student / temperature if tempered == "both" else student, dim=1)
     if direction == "reverse":

@@ -44,9 +44,7 @@ class Mask:
             ("score", SCORES),
         ):
             if getattr(self, key) not in known:
-                raise ValueError(
-                    f"mask.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
-                )
+                raise ValueError(f"mask.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
         for key in ("joints", "frames", "extra_random_frames"):
             if getattr(self, key) < 0:
                 raise ValueError(f"mask.{key}: found {getattr(self, key)}, expected 0 or more")

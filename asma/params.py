@@ -49,17 +49,13 @@ def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[s
     value = dict(value)
     schedules = value.pop("schedules", None) or {}
     if not isinstance(schedules, dict):
-        raise ParamsError(
-            f"{file}: {name}.schedules: found {schedules!r}, expected a mapping by schedule name"
-        )
+        raise ParamsError(f"{file}: {name}.schedules: found {schedules!r}, expected a mapping by schedule name")
     return _overlay(value, schedules.get(schedule) or {})
 
 
 def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     nested = {
-        key: _overlay(value[key], item)
-        if isinstance(item, dict) and isinstance(value.get(key), dict)
-        else item
+        key: _overlay(value[key], item) if isinstance(item, dict) and isinstance(value.get(key), dict) else item
         for key, item in changes.items()
     }
     return {**value, **nested}
@@ -94,9 +90,7 @@ def _check_keys(values: dict[str, Any], cls: Any, where: str) -> None:
     required = [
         name
         for name, f in fields.items()
-        if f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-        and name not in values
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values
     ]
     if required:
         raise ParamsError(f"{where}: missing {', '.join(required)}")

@@ -64,10 +64,11 @@ def averaged_cost(bench: Benchmark, encoders: Sequence[Backbone]) -> dict[str, i
     return efficiency.total(*each, linear_cost(encoders[0].dim, len(bench.classes)))
 
 
-def fused_cost(
-    bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, paired: Tensor
-) -> dict[str, int]:
-    """params, macs and flops of several encoders, feature alignment and head; paired tokens (n, 2, S, D), one is counted."""
+def fused_cost(bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, paired: Tensor) -> dict[str, int]:
+    """params, macs and flops of several encoders, feature alignment and head.
+
+    paired: tokens (n, 2, S, D), of which one sample is counted.
+    """
     each = (cost(bench, encoder, classes=False) for encoder in encoders)
     return efficiency.total(*each, efficiency.count(head, paired[:1]))
 
@@ -123,21 +124,10 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
         log.summary(f"{bench.name} {whose}: {row['accuracy']:.2f} % top-1, {row['top5']:.2f} % top-5")
 
 
-def leave(
-    out: Path,
-    log: Log,
-    bench: Benchmark,
-    test: Clips,
-    judged: Mapping[str, Judged],
-    *,
-    stage: str,
-    encoder: str,
-    stream: str,
-    seed: int,
-) -> None:
-    """Write metrics.json and logits.npz of one run, log its figures and say them."""
+def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
+    """Write metrics.json and logits.npz of one run, log its figures and say them; about: stage, encoder, seed, …"""
     save(out, test, judged)
-    write(out, log, bench, rows(judged, test.labels), stage=stage, encoder=encoder, stream=stream, seed=seed)
+    write(out, log, bench, rows(judged, test.labels), **about)
 
 
 def stream_groups(content: dict[str, Any], runs: Path) -> Iterator[dict[str, Path]]:
@@ -169,9 +159,8 @@ def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list
         )
         truth = dict(zip(loaded[first][0], loaded[first][1].tolist(), strict=True))
         labels = np.array([truth[name] for name in names])
-        shared = {
-            key: about[first][key] for key in ("benchmark", "demonstration", "n_train", "n_test", "seed")
-        }
+        shared = {key: about[first][key] for key in ("benchmark", "demonstration", "n_train", "n_test", "seed")}
+        shared["source"] = about[first].get("source")
         encoder, _, word = mode.rpartition(".")
         own = [_row(about[stream], stream, encoder, word) for stream in group]
         cost = {key: sum(row[key] for row in own) for key in ("params", "macs", "flops")}
@@ -192,11 +181,7 @@ def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list
 
 def _row(metrics: dict[str, Any], stream: str, encoder: str, mode: str) -> dict[str, Any]:
     for row in metrics["results"]:
-        if (
-            row["mode"] == mode
-            and row.get("encoder", encoder) == encoder
-            and row.get("stream", stream) == stream
-        ):
+        if row["mode"] == mode and row.get("encoder", encoder) == encoder and row.get("stream", stream) == stream:
             return row
     raise ValueError(f"metrics.json of {metrics['stage']}: found no row for mode {mode!r}, expected one")
 

@@ -152,9 +152,7 @@ def _read(path: Path) -> Skeleton:
         mirror[left], mirror[right] = right, left
     if sorted(mirror) != list(range(len(names))) or any(mirror[mirror[v]] != v for v in range(len(names))):
         raise fail("mirror", content["mirror"], "each joint in one pair at most")
-    skeleton = Skeleton(
-        path.stem, tuple(names), tuple(edges), centre, (shoulders[0], shoulders[1]), tuple(mirror)
-    )
+    skeleton = Skeleton(path.stem, tuple(names), tuple(edges), centre, (shoulders[0], shoulders[1]), tuple(mirror))
     if (skeleton.hops < 0).any():
         raise fail("edges", "a ring apart from the centre", "one tree that reaches every joint")
     return skeleton

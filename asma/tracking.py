@@ -59,9 +59,7 @@ class NotFinite(ValueError):
     def __init__(self, name: str, value: float, *, epoch: int | None = None, step: int | None = None) -> None:
         self.name, self.value, self.epoch, self.step = name, value, epoch, step
         where = "".join(f" {k} {v}" for k, v in (("epoch", epoch), ("step", step)) if v is not None)
-        super().__init__(
-            f"{name} is {value}" + (f" at{where}" if where else "") + "; expected a finite number"
-        )
+        super().__init__(f"{name} is {value}" + (f" at{where}" if where else "") + "; expected a finite number")
 
 
 def store() -> tuple[str, Path | None]:
@@ -196,9 +194,7 @@ class Log:
                 self._known[key] = text
                 self._params.append(Param(key, text))
             elif self._known[key] != text:
-                raise ValueError(
-                    f"parameter {key}: found {text}, expected {self._known[key]} as logged before"
-                )
+                raise ValueError(f"parameter {key}: found {text}, expected {self._known[key]} as logged before")
 
     def epoch(self, epoch: int, **metrics: float) -> None:
         """A point of each named curve. Raises NotFinite; sends what has gathered every ten seconds."""
@@ -274,9 +270,7 @@ class Log:
         with torch.no_grad():
             expected = network(torch.from_numpy(batch)).numpy()
         if not np.allclose(reloaded.predict(batch), expected, rtol=1e-3, atol=1e-4):
-            raise RuntimeError(
-                f"model {name}: the registered copy disagrees with the network on a batch of 3"
-            )
+            raise RuntimeError(f"model {name}: the registered copy disagrees with the network on a batch of 3")
         return f"models:/{name}/{info.registered_model_version}"
 
     def close(self, status: str) -> None:

@@ -22,6 +22,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
+from torch.utils import deterministic
 
 from asma.progress import progress
 
@@ -64,16 +65,14 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"run.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}"
-            )
+            raise ValueError(f"run.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
 
     def start(self) -> torch.device:
         """Make torch deterministic and return the device."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
         # filling fresh memory with NaN is for finding bugs; it costs a fifth of a step
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
         _keep_freed_memory()
         if self.threads:
             torch.set_num_threads(self.threads)
@@ -89,7 +88,7 @@ class Run:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next step: giving it back costs page faults, a tenth of a step on a CPU."""
+    """Tell glibc to keep freed memory for the next step; giving it back costs page faults, a tenth of a step."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
@@ -132,12 +131,12 @@ def fit(
     log: Log | None = None,
     curve: str = "loss",
     checkpoint: Checkpoint | None = None,
-) -> None:
+) -> list[float]:
     """Train `module` in place: Adam, warm-up and cosine by epoch, the last epoch is the result.
 
-    loss(index, generator) gives the mean loss of the samples `index` (int64, on the device); random draws come
-    from the generator. Each epoch seeds itself from `seed` and its number, so a run that is taken up
-    again ends as one that was never stopped. Raises NotFinite.
+    loss(index, generator) gives the mean loss of the samples `index` (int64, on the device); random draws come from
+    the generator. Each epoch seeds itself from `seed` and its number, so a run that is taken up again ends as one that
+    was never stopped. Returns the mean loss of every epoch. Raises NotFinite.
     """
     optimiser = torch.optim.Adam(
         [p for p in module.parameters() if p.requires_grad],
@@ -145,7 +144,8 @@ def fit(
         weight_decay=how.weight_decay,
         fused=True,
     )
-    first = checkpoint.restore(module, optimiser) if checkpoint else 0
+    history = checkpoint.restore(module, optimiser) if checkpoint else []
+    first = len(history)
     module.train()
     for epoch in progress(range(first, how.epochs), label, how.epochs, "epoch", first):
         began = time.perf_counter()
@@ -169,19 +169,21 @@ def fit(
                 f"{label}: {curve} is {values[step].item()} at epoch {epoch}, step {step} of {len(order)}; "
                 f"lower the learning rate (here {rate:g}) or look at the data"
             )
+        history.append(float(values.mean()))
         if log:
             seconds = time.perf_counter() - began
             log.epoch(
                 epoch,
                 **{
-                    curve: float(values.mean()),
+                    curve: history[-1],
                     f"{curve}_learning_rate": rate,
                     f"{curve}_samples_per_second": n / seconds,
                 },
             )
         if checkpoint:
-            checkpoint.save(epoch, module, optimiser)
+            checkpoint.save(history, module, optimiser)
     module.eval()
+    return history
 
 
 class Checkpoint:
@@ -190,7 +192,7 @@ class Checkpoint:
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
 
-    def save(self, epoch: int, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def save(self, history: list[float], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Replace the file as one act, so that a kill leaves the old or the new one."""
         tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
         for i, state in optimiser.state_dict()["state"].items():
@@ -200,19 +202,19 @@ class Checkpoint:
         save_file(
             {k: v.contiguous() for k, v in tensors.items()},
             partial,
-            {"key": self.key, "epoch": str(epoch)},
+            {"key": self.key, "history": json.dumps(history)},
         )
         partial.replace(self.path)
 
-    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-        """Take the state up where the key is the same; return the epoch to go on with (0: from the start)."""
+    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
+        """Take the state up where the key is the same; return the losses so far (none: from the start)."""
         if not self.path.is_file():
-            return 0
+            return []
         with safe_open(self.path, framework="pt") as file:
             about = file.metadata() or {}
         if about.get("key") != self.key:
             print(f"{self.path}: of other parameters, data or code; starting anew", flush=True)
-            return 0
+            return []
         tensors = load_file(self.path)
         module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
         trained = optimiser.param_groups[0]["params"]
@@ -223,9 +225,9 @@ class Checkpoint:
                 # moments must lie in memory as their weights do: the fused step reads both in storage order
                 held = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
                 optimiser.state[parameter][key] = held.to(parameter.device) if held.ndim == 0 else held
-        epoch = int(about["epoch"]) + 1
-        print(f"{self.path}: going on with epoch {epoch}", flush=True)
-        return epoch
+        history: list[float] = json.loads(about["history"])
+        print(f"{self.path}: going on with epoch {len(history)}", flush=True)
+        return history
 
     def remove(self) -> None:
         """The stage has written what it owed."""
@@ -277,18 +279,14 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     for module, held in zip(modules, before, strict=True):
         changed = [k for k, v in module.state_dict().items() if not torch.equal(v, held[k])]
         if changed or module.training:
-            raise RuntimeError(
-                f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}"
-            )
+            raise RuntimeError(f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}")
 
 
 def save_weights(path: Path, **modules: nn.Module) -> None:
     """Write the modules' parameters and statistics to one safetensors file, under their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{name}.{k}": v.detach().cpu().contiguous()
-        for name, m in modules.items()
-        for k, v in m.state_dict().items()
+        f"{name}.{k}": v.detach().cpu().contiguous() for name, m in modules.items() for k, v in m.state_dict().items()
     }
     save_file(tensors, path)
 

@@ -32,13 +32,9 @@ def main(benchmark: Path, out: Path) -> None:
             ridge.decision_function(test.x.flatten(1).numpy()), ridge.classes_, len(bench.classes)
         )
         judged = {
-            "ridge": Judged(
-                torch.from_numpy(logits), 0, results.linear_cost(train.x[0].numel(), len(bench.classes))
-            )
+            "ridge": Judged(torch.from_numpy(logits), 0, results.linear_cost(train.x[0].numel(), len(bench.classes)))
         }
-        results.leave(
-            out, log, bench, test, judged, stage="baseline", encoder="coordinates", stream="joint", seed=seed
-        )
+        results.leave(out, log, bench, test, judged, stage="baseline", encoder="coordinates", stream="joint", seed=seed)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from asma import cli, efficiency, evaluation, params, results, tracking, training
+from asma import cli, evaluation, params, results, tracking, training
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -23,29 +23,30 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
     how, run = params.load("distill", Distill, bench.schedule), params.load("run", Run)
     architecture = params.load("encoder", Encoder)
     device = run.start()
-    with tracking.run("distill", teacher=teacher, benchmark=bench.name, stream=stream) as log:
-        temperature = how.tau(bench.name)
+    taught_by, temperature = fused / "train_logits.npz", how.tau(bench.name)
+    with (
+        tracking.run("distill", teacher=teacher, benchmark=bench.name, stream=stream) as log,
+        training.resumable(
+            "distill", teacher, bench.name, stream, of=(seed, how, architecture, run, benchmark, taught_by)
+        ) as checkpoint,
+    ):
         log.params({"seed": seed, "distill": asdict(how), "temperature": temperature, "run": asdict(run)})
         judge = Bench(len(bench.classes), run, device, seed, log)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-        names, _, logits = evaluation.load_logits(fused / "train_logits.npz")
-        evaluation.same_recordings(train.names, names, str(fused))
-        taught = torch.from_numpy(logits["aligned"]).to(device)
-        depends = (seed, how, architecture, run, benchmark, fused / "train_logits.npz")
-        with training.resumable("distill", teacher, bench.name, stream, of=depends) as checkpoint:
-            student = distilled.distil(
-                bench.skeleton, train.x, taught, how, architecture.partition, temperature, judge, checkpoint("student")
-            )
+        names, _, logits = evaluation.load_logits(taught_by)
+        evaluation.same_recordings(train.names, names, str(taught_by))
+        target = torch.from_numpy(logits["aligned"]).to(device)
+        student, history = distilled.distil(
+            bench.skeleton, train.x, target, how, architecture.partition, temperature, judge, checkpoint("student")
+        )
         with run.autocast(device):
             answers = evaluation.forward(student, test.x)
         training.save_weights(out / "weights.safetensors", student=student)
         log.model("student", student.cpu(), test.x[:2].cpu().numpy())
-        word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
-        cost = efficiency.count(student, test.x[:1].cpu())
-        judged = {f"distilled_{word}": Judged(answers, how.epochs, cost)}
-        results.leave(
-            out, log, bench, test, judged, stage="distill", encoder="student", stream=stream, seed=seed
-        )
+        mode = {"pretrain": "distilled_probed", "finetune": "distilled_finetuned"}[teacher]
+        judged = {mode: Judged(answers, how.epochs, results.cost_of(bench, student))}
+        about = {"stage": "distill", "encoder": "student", "stream": stream, "seed": seed}
+        results.leave(out, log, bench, test, judged, **about, curves={"distillation": history})
 
 
 if __name__ == "__main__":

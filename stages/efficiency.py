@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from asma import backbones, cli, efficiency, params, results, tracking
 from asma.backbones import Encoder
@@ -28,20 +29,15 @@ def main(benchmark: Path, out: Path) -> None:
             ),
             "student with head": results.cost_of(bench, student),
         }
-        models = [
+        models: list[dict[str, Any]] = [
             {"model": model, "streams": times, **efficiency.total(count, times=times)}
             for model, count in single.items()
             for times in sorted({1, n_streams})
         ]
         log.write(out / "metrics.json", {"stage": "efficiency", "benchmark": bench.name, "models": models})
         for row in models:
-            log.metrics(
-                {f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]}
-            )
-        lines = [
-            f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC"
-            for r in models
-        ]
+            log.metrics({f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]})
+        lines = [f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC" for r in models]
         log.summary("\n".join(lines))
 
 

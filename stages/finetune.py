@@ -26,27 +26,29 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
     how = replace(how, augment=how.augment.without(bench.without))
     architecture = params.load("encoder", Encoder)
     device = run.start()
-    with tracking.run("finetune", encoder=encoder, benchmark=bench.name, stream=stream) as log:
+    weights = pretrained / "weights.safetensors"
+    with (
+        tracking.run("finetune", encoder=encoder, benchmark=bench.name, stream=stream) as log,
+        training.resumable(
+            "finetune", encoder, bench.name, stream, of=(seed, how, architecture, run, benchmark, weights)
+        ) as checkpoint,
+    ):
         log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run)})
         network = backbones.build(bench.skeleton, architecture).to(device)
-        weights = pretrained / "weights.safetensors"
         training.load_weights(weights, encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log)
         head = linear_head(network.dim, judge)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
-        depends = (seed, how, architecture, run, benchmark, weights)
-        with training.resumable("finetune", encoder, bench.name, stream, of=depends) as checkpoint:
-            finetuned.finetune(
-                network, head, train.x, train.labels, mirror, how, judge, "finetune", checkpoint("network")
-            )
+        history = finetuned.finetune(
+            network, head, train.x, train.labels, mirror, how, judge, "finetune", checkpoint("network")
+        )
         logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
         training.save_weights(out / "weights.safetensors", encoder=network, head=head)
         mode = "scratch" if encoder == "random" else "finetuned"
         judged = {mode: Judged(logits, how.epochs, results.cost(bench, network))}
-        results.leave(
-            out, log, bench, test, judged, stage="finetune", encoder=encoder, stream=stream, seed=seed
-        )
+        about = {"stage": "finetune", "encoder": encoder, "stream": stream, "seed": seed}
+        results.leave(out, log, bench, test, judged, **about, curves={"finetune": history})
 
 
 if __name__ == "__main__":

@@ -34,19 +34,18 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             networks.append(backbones.build(bench.skeleton, architecture).to(device))
             training.load_weights(folder / "weights.safetensors", encoder=networks[-1])
         kind = how.alignment.tokens
-        tokens = [frozen.paired_features(networks, part.x, kind, judge) for part in (train, test)]
+        tokens = (
+            frozen.paired_features(networks, train.x, kind, judge),
+            frozen.paired_features(networks, test.x, kind, judge),
+        )
         head, of_train, of_test = frozen.aligned_probe(*tokens, train.labels, how.alignment, fit, judge)
         averaged = frozen.averaged_probe(*tokens, train.labels, fit, judge)
-        training.save_weights(
-            out / "weights.safetensors", first=networks[0], second=networks[1], classifier=head
-        )
+        training.save_weights(out / "weights.safetensors", first=networks[0], second=networks[1], classifier=head)
         logits = {"aligned": of_train.cpu().numpy()}
         evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), logits)
         word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
         judged = {
-            f"aligned_{word}": Judged(
-                of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])
-            ),
+            f"aligned_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])),
             f"averaged_{word}": Judged(averaged, fit.epochs, results.averaged_cost(bench, networks)),
         }
         results.leave(out, log, bench, test, judged, stage="fuse", encoder="both", stream=stream, seed=seed)

@@ -27,9 +27,7 @@ def main(dataset: str, clips: Path, out: Path) -> None:
         for start in progress(starts, f"motion {dataset}", len(starts), "block"):
             block = torch.from_numpy(x[start : start + BLOCK])
             for stream, values in scores.items():
-                values[start : start + BLOCK] = motion.score(
-                    streams.derive(stream, block, joints), how
-                ).numpy()
+                values[start : start + BLOCK] = motion.score(streams.derive(stream, block, joints), how).numpy()
         out.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(out, "w") as file:
             for stream, values in scores.items():

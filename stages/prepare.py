@@ -26,9 +26,7 @@ def main(dataset: str, recordings: Path, out: Path, metrics: Path) -> None:
         kept = len(store) - len(empty)
         log.metrics({"clips": kept, "empty": len(empty)})
         log.write(metrics, {"clips": kept, "empty": len(empty), "empty_names": empty})
-        log.summary(
-            f"{kept} clips of {how.frames} frames by {how.recipe}, {len(empty)} empty recordings left out"
-        )
+        log.summary(f"{kept} clips of {how.frames} frames by {how.recipe}, {len(empty)} empty recordings left out")
 
 
 if __name__ == "__main__":

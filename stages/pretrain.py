@@ -27,38 +27,33 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     scoring, run = params.load("motion", Motion), params.load("run", Run)
     device = run.start()
     axes = (encoder, bench.name, stream)
-    with tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log:
-        log.params(
-            {"seed": seed, "pretrain": asdict(how), "encoder": asdict(architecture), "run": asdict(run)}
-        )
+    depends = (seed, how, architecture, mask, augmenting, scoring, run, benchmark)
+    with (
+        tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
+        training.resumable("pretrain", *axes, of=depends) as checkpoint,
+    ):
+        log.params({"seed": seed, "pretrain": asdict(how), "encoder": asdict(architecture), "run": asdict(run)})
         log.params({"mask": asdict(mask), "augment": asdict(augmenting)})
         train = batches.load(bench, "train", stream, device)
         torch.manual_seed(seed)
         network = backbones.build(bench.skeleton, architecture).to(device)
+        history: list[float] = []
         if encoder == "random":
             untrained.settle(network, train.x, how.batch_size, seed)
         else:
             scores = batches.motion_scores(bench, "train", stream, device)
             views = AsmaViews(encoder, bench.skeleton, augmenting, mask, scoring)
             method = methods.build(network, views, how).to(device)
-            depends = (seed, how, architecture, mask, augmenting, scoring, run, benchmark)
-            with training.resumable("pretrain", *axes, of=depends) as checkpoint:
-                training.fit(
-                    method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
-                    run=run, device=device, seed=seed, label=f"pretrain {' '.join(axes)}", log=log,
-                    curve="barlow_twins", checkpoint=checkpoint("encoder"),
-                )  # fmt: skip
+            history = training.fit(
+                method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
+                run=run, device=device, seed=seed, label=f"pretrain {' '.join(axes)}", log=log,
+                curve="barlow_twins", checkpoint=checkpoint("encoder"),
+            )  # fmt: skip
         training.save_weights(out / "weights.safetensors", encoder=network)
-        epochs = 0 if encoder == "random" else how.epochs
-        about = {
-            "benchmark": bench.name,
-            "encoder": encoder,
-            "stream": stream,
-            "epochs": epochs,
-            "seed": seed,
-        }
-        log.write(out / "metrics.json", {"stage": "pretrain", **about, "n_train": len(train), "results": []})
-        log.summary(f"{encoder}, {stream}: {epochs} epochs on {len(train)} clips without labels")
+        about = {"benchmark": bench.name, "encoder": encoder, "stream": stream, "epochs": len(history), "seed": seed}
+        about |= {"n_train": len(train), "curves": {"barlow_twins": history} if history else {}}
+        log.write(out / "metrics.json", {"stage": "pretrain", **about})
+        log.summary(f"{encoder}, {stream}: {len(history)} epochs on {len(train)} clips without labels")
 
 
 if __name__ == "__main__":

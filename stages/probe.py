@@ -26,13 +26,11 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
         training.load_weights(pretrained / "weights.safetensors", encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-        embeddings = [frozen.embeddings(network, part.x, judge) for part in (train, test)]
-        scaled = frozen.standardised(*embeddings)
+        raw = (frozen.embeddings(network, train.x, judge), frozen.embeddings(network, test.x, judge))
+        scaled = frozen.standardised(*raw)
         plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
         judged = {
-            "linear": Judged(
-                frozen.linear_probe(*embeddings, train.labels, how, judge, "linear"), how.epochs, plain
-            ),
+            "linear": Judged(frozen.linear_probe(*raw, train.labels, how, judge, "linear"), how.epochs, plain),
             "standardised": Judged(
                 frozen.linear_probe(*scaled, train.labels, how, judge, "standardised"), how.epochs, plain
             ),

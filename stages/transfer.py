@@ -1,7 +1,7 @@
 """Encoders of one benchmark, fine-tuned on another.   runs/pretrain/…/<source> → runs/transfer/<source>_to_<target>
 
-Two steps, as at home: each encoder with a head of its own, then feature alignment on the two, frozen. Beside it the same
-network from scratch on the target.
+Two steps, as at home: each encoder with a head of its own, then feature alignment on the two, frozen. Beside it
+the same network from scratch on the target.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
     architecture, device = params.load("encoder", Encoder), run.start()
     mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
     encoders = (fuse.first, fuse.second, "random")
-    with tracking.run("transfer", transfer=transfer) as log:
+    weights = {(e, s): pretrained / e / home.name / s / "weights.safetensors" for e in encoders for s in streams}
+    depends = (seed, how, architecture, run, target, *weights.values())
+    with (
+        tracking.run("transfer", transfer=transfer) as log,
+        training.resumable("transfer", transfer, of=depends) as checkpoint,
+    ):
         log.params({"seed": seed, "finetune": asdict(how), "fuse": asdict(fuse), "run": asdict(run)})
         judge = Bench(len(bench.classes), run, device, seed, log)
         rows = []
         for stream in streams:
             train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-            weights = [pretrained / e / home.name / stream / "weights.safetensors" for e in encoders]
             networks, judged = [], {}
-            depends = (seed, how, architecture, run, target, *weights)
-            with training.resumable("transfer", transfer, stream, of=depends) as checkpoint:
-                for encoder, path in zip(encoders, weights, strict=True):
-                    network = backbones.build(bench.skeleton, architecture).to(device)
-                    training.load_weights(path, encoder=network)
-                    head = linear_head(network.dim, judge)
-                    finetuned.finetune(
-                        network, head, train.x, train.labels, mirror, how, judge,
-                        f"{stream}_{encoder}", checkpoint(encoder),
-                    )  # fmt: skip
-                    logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
-                    mode = "scratch" if encoder == "random" else "transferred"
-                    judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
-                    networks.append(network)
+            for encoder in encoders:
+                network = backbones.build(bench.skeleton, architecture).to(device)
+                training.load_weights(weights[encoder, stream], encoder=network)
+                head, name = linear_head(network.dim, judge), f"{stream}_{encoder}"
+                finetuned.finetune(network, head, train.x, train.labels, mirror, how, judge, name, checkpoint(name))
+                logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
+                mode = "scratch" if encoder == "random" else "transferred"
+                judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
+                networks.append(network)
             pair = networks[:2]
-            tokens = [
-                frozen.paired_features(pair, x, fuse.alignment.tokens, judge) for x in (train.x, test.x)
-            ]
+            tokens = (
+                frozen.paired_features(pair, train.x, fuse.alignment.tokens, judge),
+                frozen.paired_features(pair, test.x, fuse.alignment.tokens, judge),
+            )
             fit = fuse.fit.finetune
-            head, _, logits = frozen.aligned_probe(*tokens, train.labels, fuse.alignment, fit, judge)
-            cost = results.fused_cost(bench, pair, head, tokens[0])
+            aligned, _, logits = frozen.aligned_probe(*tokens, train.labels, fuse.alignment, fit, judge)
+            cost = results.fused_cost(bench, pair, aligned, tokens[0])
             judged["both.transferred"] = Judged(logits, fit.epochs, cost)
             training.save_weights(
-                out / "streams" / stream / "weights.safetensors", first=pair[0], second=pair[1], classifier=head
+                out / "streams" / stream / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned
             )
             rows += results.leave_part(out / "streams" / stream, bench, test, judged, stream)
         results.write(out, log, bench, rows, stage="transfer", source=home.name, seed=seed)

@@ -22,6 +22,6 @@ class Backbone(nn.Module, ABC):
 
 
 def mean(x: Tensor, *dims: int) -> Tensor:
-    """x.mean(dims), written so that its gradient is scaled before it is spread over the averaged elements, not after."""
+    """x.mean(dims), written so that its gradient is scaled before it is spread over the elements, not after."""
     count = math.prod(x.shape[d] for d in dims)
     return x.sum(dim=dims) * (1 / count)

@@ -17,7 +17,6 @@ from asma.backbones.base import Backbone, mean
 from asma.backbones.dropout import Dropout
 from asma.skeleton import Skeleton
 
-
 DENSE = 32 * 32  # C_in · C_out up to which a frame's graph convolution is one dense product in 16-bit precision
 
 
@@ -131,11 +130,11 @@ class STGCN(Backbone):
         blocks: list[nn.Module] = []
         for i, (width, stride) in enumerate(zip(channels, strides, strict=True)):
             before = channels[i - 1] if i else in_channels
-            blocks.append(
-                Block(before, width, stride, dropout if i else 0.0, i > 0, len(adjacency), len(skeleton))
-            )
+            blocks.append(Block(before, width, stride, dropout if i else 0.0, i > 0, len(adjacency), len(skeleton)))
         self.blocks = nn.ModuleList(blocks)
-        self.to(memory_format=torch.channels_last)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         N, C, T, V, M = x.shape

@@ -1,9 +1,9 @@
 """Who is train and who is test: `data/benchmarks/<dataset>_<split>.h5`.
 
-The file holds the numbers of the training and of the test clips, what the set is (schedule, demonstration, switched-off
-augmentations), digests of the files it speaks of, and HDF5 links `clips` and `motion` to them, so that it reads as if
-everything were in it. Every later stage depends on this one small file: it changes when, and only when, something that the
-benchmark rests on does.
+The file holds the numbers of the training and of the test clips, what the set is (schedule, demonstration,
+switched-off augmentations), digests of the files it speaks of, and HDF5 links `clips` and `motion` to them, so that it
+reads as if everything were in it. Every later stage depends on this one small file: it changes when, and only when,
+something that the benchmark rests on does.
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np
     """
     words = values.astype(str)
     in_train = np.isin(words, [str(v) for v in split.train])
-    in_test = (
-        ~in_train & (words != "") if split.test is None else np.isin(words, [str(v) for v in split.test])
-    )
+    in_test = ~in_train & (words != "") if split.test is None else np.isin(words, [str(v) for v in split.test])
     for part, chosen in (("train", in_train), ("test", in_test)):
         if not chosen.any():
             raise SplitError(

@@ -41,9 +41,7 @@ class Prepare:
             ("longer", LONGER),
         ):
             if getattr(self, key) not in known:
-                raise ValueError(
-                    f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
-                )
+                raise ValueError(f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
 
 
 def bodies_by_listing(recording: Recording, M: int) -> np.ndarray:

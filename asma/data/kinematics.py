@@ -153,9 +153,7 @@ def _turn(axis: int, angle: Array) -> Array:
     return matrix
 
 
-def _bend(
-    start: Array, target: Array, first: float, second: float, pole: Array
-) -> tuple[Array, Array, Array]:
+def _bend(start: Array, target: Array, first: float, second: float, pole: Array) -> tuple[Array, Array, Array]:
     """Two bones from `start` towards `target` (T, 3): middle joint, end joint, direction the middle points.
 
     A target out of reach is brought to the nearest distance that the two bones can span.
@@ -194,9 +192,7 @@ def solve(body: Body, pose: Pose) -> Array:
     for side in (0, 1):
         shoulder, elbow, wrist, hand, tip, thumb = ARMS[side]
         xyz[:, shoulder] = xyz[:, 20] + chest @ (SIGN[side] * body.shoulder, -0.3 * body.shoulder, 0.0)
-        target, pole = (
-            (chest @ _sided(v[:, side], side)[..., None])[..., 0] for v in (pose.hands, pose.elbows)
-        )
+        target, pole = ((chest @ _sided(v[:, side], side)[..., None])[..., 0] for v in (pose.hands, pose.elbows))
         xyz[:, elbow], xyz[:, wrist], aside = _bend(
             xyz[:, shoulder], xyz[:, shoulder] + body.arm * target, body.upper_arm, body.forearm, pole
         )

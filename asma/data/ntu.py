@@ -196,8 +196,6 @@ def _line_by_line(path: Path, data: bytes) -> Parts:
                 numbers = take(JOINT, f"joint {v + 1} of {JOINTS} of {where}")
                 xyz[-1].append([float(token) for token in numbers[:3]])
     if at < len(lines):
-        raise fail(
-            text.plural(len(lines) - at, "more line"), f"the end of the file after {length} frames", at + 1
-        )
+        raise fail(text.plural(len(lines) - at, "more line"), f"the end of the file after {length} frames", at + 1)
     positions = np.array(xyz, np.float32).reshape(-1, JOINTS, 3)
     return length, np.array(frame, np.int32), np.array(ids, np.int64), positions

@@ -135,8 +135,7 @@ class Store:
         self.path = Path(path)
         self.file = h5py.File(self.path, "r")
         self.attrs: dict[str, Any] = {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in self.file.attrs.items()
+            key: value.item() if isinstance(value, np.generic) else value for key, value in self.file.attrs.items()
         }
         if self.attrs.get("kind") != "recordings":
             self.file.close()
@@ -169,9 +168,7 @@ class Store:
 
     def _block(self, begin: int, end: int) -> Iterator[Recording]:
         offset = int(self.first[begin])
-        frame, body, xyz = (
-            self.file[part][offset : int(self.first[end])] for part in ("frame", "body", "xyz")
-        )
+        frame, body, xyz = (self.file[part][offset : int(self.first[end])] for part in ("frame", "body", "xyz"))
         for i in range(begin, end):
             rows = slice(int(self.first[i]) - offset, int(self.first[i + 1]) - offset)
             columns = {column: values[i].item() for column, values in self.columns.items()}

@@ -395,9 +395,7 @@ def pku_text(scene: Scene) -> str:
     return "".join(_PKU_LINE % tuple(line) for line in lines.reshape(scene.frames, -1).tolist())
 
 
-def _video(
-    stem: str, view: str, number: int, settings: Synthesize
-) -> tuple[Scene, list[tuple[int, int, int, int]]]:
+def _video(stem: str, view: str, number: int, settings: Synthesize) -> tuple[Scene, list[tuple[int, int, int, int]]]:
     """A long take of one subject and its labels (class from 1, first and last frame from 1, confidence).
 
     Between actions the subject stands; for an action of two it turns to a partner, seen only around then.

@@ -21,8 +21,10 @@ def distil(
     temperature: float,
     bench: Bench,
     checkpoint: Checkpoint | None = None,
-) -> Student:
+) -> tuple[Student, list[float]]:
     """A student that learnt the teacher's logits (n, K) of the clean clips x (n, C, T, V, M); no label is used.
+
+    Returns the student and the mean loss of every epoch.
 
     The teacher is frozen and sees the same clips every epoch, so its logits are computed once, beforehand.
     """
@@ -31,12 +33,10 @@ def distil(
 
     def loss(index: Tensor, generator: Generator) -> Tensor:
         logits = student(x[index]).float()
-        return losses.distillation(
-            logits, teacher[index], temperature, how.direction, how.tempered, how.scaled
-        )
+        return losses.distillation(logits, teacher[index], temperature, how.direction, how.tempered, how.scaled)
 
-    training.fit(
+    history = training.fit(
         student, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label="distillation",
         log=bench.log, curve="distillation", checkpoint=checkpoint,
     )  # fmt: skip
-    return student
+    return student, history

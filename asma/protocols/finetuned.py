@@ -32,8 +32,11 @@ def finetune(
     bench: Bench,
     label: str,
     checkpoint: Checkpoint | None = None,
-) -> None:
-    """Train encoder and head in place from labels, on clips x (n, C, T, V, M) augmented anew each time."""
+) -> list[float]:
+    """Train encoder and head in place from labels, on clips x (n, C, T, V, M) augmented anew each time.
+
+    Returns the mean loss of every epoch.
+    """
     both = nn.ModuleDict({"encoder": encoder, "head": head})
     T = x.shape[2]
 
@@ -42,7 +45,7 @@ def finetune(
         h = pool(encoder(augment.apply(x[index], drawn, mirror)))
         return F.cross_entropy(head(h).float(), labels[index])
 
-    training.fit(
+    return training.fit(
         both, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label=label,
         log=bench.log, curve=label, checkpoint=checkpoint,
     )  # fmt: skip

@@ -49,11 +49,11 @@ class Fuse:
     fit: FuseFit
 
 
-def standardised(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    """Features (n, D) less the training mean, over the training deviation; constant ones become 0."""
+def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """Both features (n, D) less the training mean, over the training deviation; constant ones become 0."""
     deviation, mean = torch.std_mean(train, dim=0, correction=0)
     scale = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), torch.zeros_like(deviation))
-    return tuple((x - mean) * scale for x in (train, *others))
+    return (train - mean) * scale, (test - mean) * scale
 
 
 def features(encoder: Backbone, x: Tensor, kind: str, bench: Bench) -> Tensor:

@@ -109,9 +109,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
     expected."""
     plan = list(expected(params))
     benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
-    costs = [
-        Expected("efficiency", {"benchmark": b}, {"stage": "efficiency", "benchmark": b}) for b in benchmarks
-    ]
+    costs = [Expected("efficiency", {"benchmark": b}, {"stage": "efficiency", "benchmark": b}) for b in benchmarks]
     _complain_of_missing([runs / item.folder / "metrics.json" for item in (*plan, *costs)])
 
     transfers = _transfers(params)
@@ -158,9 +156,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
         streams=streams,
         encoders=_words(params, "encoders"),
         demonstrations=demonstrations | {row["benchmark"] for row in rows if row["demonstration"]},
-        efficiency={
-            item.axes["benchmark"]: _costs(runs / item.folder / "metrics.json", item) for item in costs
-        },
+        efficiency={item.axes["benchmark"]: _costs(runs / item.folder / "metrics.json", item) for item in costs},
         curves=curves,
     )
 
@@ -254,9 +250,7 @@ def _transfers(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     found = params.get("transfers") or {}
     for name, ends in found.items():
         if not isinstance(ends, Mapping) or not {"source", "target"} <= set(ends):
-            raise ReportError(
-                f"params.yaml: transfers.{name}: found {ends!r}, expected a source and a target"
-            )
+            raise ReportError(f"params.yaml: transfers.{name}: found {ends!r}, expected a source and a target")
     return dict(found)
 
 

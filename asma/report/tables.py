@@ -71,9 +71,7 @@ def published(table: str, method: str, benchmark: str, stream: str | None = None
 def methods(results: Results) -> list[Method]:
     """The lines of the headline table: the method, its student, what is left out of it in turn, the
     controls."""
-    single = [
-        Method(name, (name, "linear"), (name, "finetuned")) for name in results.encoders if name != "random"
-    ]
+    single = [Method(name, (name, "linear"), (name, "finetuned")) for name in results.encoders if name != "random"]
     return [
         Method("ASMa", ("both", "aligned_probed"), ("both", "aligned_finetuned"), "3s-ASMa"),
         Method(
@@ -111,9 +109,7 @@ def find(results: Results, benchmark: str, mode: Mode | None, stream: str) -> Ro
 def headline(results: Results) -> Table:
     """The paper's Table 1 for the benchmarks at hand, its figures beside ours where the benchmark is the
     paper's."""
-    columns = [
-        b for b in results.benchmarks if any(r["benchmark"] == b and r["of"] == "probe" for r in results.rows)
-    ]
+    columns = [b for b in results.benchmarks if any(r["benchmark"] == b and r["of"] == "probe" for r in results.rows)]
     stream, prefix = last_stream(results), f"{len(results.streams)}s-" if len(results.streams) > 1 else ""
     header = ["Method", "Figures", "Params (M)", "MACs (G)", "FLOPs (G)"]
     for benchmark in columns:
@@ -129,9 +125,7 @@ def headline(results: Results) -> Table:
         cost = [_scaled(costs.get("params"), 1e6), *(_scaled(costs.get(k), 1e9) for k in ("macs", "flops"))]
         name = method.name if method.name.startswith("control") else prefix + method.name
         if any(found):
-            lines.append(
-                Line([name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)])
-            )
+            lines.append(Line([name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)]))
         if method.published:
             lines += _published_lines(columns, lambda row, m=method: row["method"] == m.published)
     lines += _published_lines(columns, lambda row: row["kind"] == "self-supervised")
@@ -174,9 +168,7 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
         if any(told) and stage != "transfer":
             lines.append(Line([PUBLISHED, encoder, mode, *(_number(value, 2) for value in told)], PUBLISHED))
     first = own[0] if own else {}
-    sizes = {
-        key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")
-    }
+    sizes = {key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")}
     caption = (
         f"Top-1 / top-5 accuracy in per cent, after the last epoch; {sizes['n_train']} recordings to train, "
         f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
@@ -216,9 +208,7 @@ def efficiency(results: Results) -> Table:
         for model in models
     ]
     caption = "For one clip. 1 MAC is 2 FLOPs; which of both a paper means by FLOPs differs."
-    return Table(
-        "Efficiency", caption, ["Benchmark", "Model", "Streams", "Params", "MACs (G)", "FLOPs (G)"], 2, lines
-    )
+    return Table("Efficiency", caption, ["Benchmark", "Model", "Streams", "Params", "MACs (G)", "FLOPs (G)"], 2, lines)
 
 
 def tables(results: Results) -> list[Table]:
@@ -248,9 +238,7 @@ def markdown(results: Results) -> str:
         align = ["left" if i < table.words else "right" for i in range(len(table.header))]
         cells = [[cell.replace("|", "\\|") for cell in line.cells] for line in table.lines]
         parts.append(
-            tabulate(
-                cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True
-            )
+            tabulate(cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True)
         )
         parts.append(table.caption)
     return "\n\n".join(parts) + "\n"
@@ -269,9 +257,7 @@ def terminal(results: Results) -> str:
         header = [table.title, *table.header[3:]]
         align = ("left", *["right"] * (len(header) - 1))
         parts.append(
-            tabulate(
-                cells, header, tablefmt="simple", colalign=align if cells else None, disable_numparse=True
-            )
+            tabulate(cells, header, tablefmt="simple", colalign=align if cells else None, disable_numparse=True)
         )
     return "\n\n".join([*parts, *([said] if (said := note(results)) else [])])
 
