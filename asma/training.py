@@ -26,7 +26,7 @@ from torch.utils import deterministic
 
 from asma.progress import progress
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NotFinite(ValueError):
@@ -60,12 +60,14 @@ class Run:
     """Section `run` of the parameters: where and in which precision. Changes no result beyond rounding."""
 
     device: str = "auto"  # cuda where there is one, else cpu
-    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are always fp32
+    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are always fp32. auto:
+    # bf16 where the device multiplies it in hardware, else fp32
     threads: int = 0  # 0 = as many as torch finds
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"run.precision: found {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+        known = ("auto", *PRECISIONS)
+        if self.precision not in known:
+            raise ValueError(f"run.precision: found {self.precision!r}, expected one of {', '.join(known)}")
 
     def start(self) -> torch.device:
         """Make torch deterministic and return the device."""
@@ -81,10 +83,27 @@ class Run:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(name)
 
+    def settled(self, device: torch.device) -> str:
+        """The precision, `auto` decided for the device."""
+        if self.precision != "auto":
+            return self.precision
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        return "bf16" if "amx_bf16" in _cpu_flags() or "avx512_bf16" in _cpu_flags() else "fp32"
+
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """The precision as a context for forward passes."""
-        dtype = PRECISIONS[self.precision]
+        dtype = PRECISIONS[self.settled(device)]
         return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+
+
+def _cpu_flags() -> set[str]:
+    """What Linux says the processor can do; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
 def _keep_freed_memory() -> None:

@@ -20,7 +20,7 @@ from asma.training import Run
 
 def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("distill", Distill, bench.schedule), params.load("run", Run)
+    how, run = params.load("distill", Distill, bench.schedule), params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()
     taught_by, temperature = fused / "train_logits.npz", how.tau(bench.name)
@@ -30,7 +30,15 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
             "distill", teacher, bench.name, stream, of=(seed, how, architecture, run, benchmark, taught_by)
         ) as checkpoint,
     ):
-        log.params({"seed": seed, "distill": asdict(how), "temperature": temperature, "run": asdict(run)})
+        log.params(
+            {
+                "seed": seed,
+                "distill": asdict(how),
+                "temperature": temperature,
+                "run": asdict(run),
+                "precision": run.settled(device),
+            }
+        )
         judge = Bench(len(bench.classes), run, device, seed, log)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         names, _, logits = evaluation.load_logits(taught_by)
@@ -45,7 +53,13 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
         log.model("student", student.cpu(), test.x[:2].cpu().numpy())
         mode = {"pretrain": "distilled_probed", "finetune": "distilled_finetuned"}[teacher]
         judged = {mode: Judged(answers, how.epochs, results.cost_of(bench, student))}
-        about = {"stage": "distill", "encoder": "student", "stream": stream, "seed": seed}
+        about = {
+            "stage": "distill",
+            "encoder": "student",
+            "stream": stream,
+            "seed": seed,
+            "precision": run.settled(device),
+        }
         results.leave(out, log, bench, test, judged, **about, curves={"distillation": history})
 
 

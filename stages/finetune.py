@@ -22,7 +22,7 @@ from asma.training import Run
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("finetune", finetuned.Finetune, bench.schedule), params.load("run", Run)
+    how, run = params.load("finetune", finetuned.Finetune, bench.schedule), params.load("run", Run, bench.schedule)
     how = replace(how, augment=how.augment.without(bench.without))
     architecture = params.load("encoder", Encoder)
     device = run.start()
@@ -33,7 +33,7 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             "finetune", encoder, bench.name, stream, of=(seed, how, architecture, run, benchmark, weights)
         ) as checkpoint,
     ):
-        log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run)})
+        log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         network = backbones.build(bench.skeleton, architecture).to(device)
         training.load_weights(weights, encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log)
@@ -47,7 +47,13 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
         training.save_weights(out / "weights.safetensors", encoder=network, head=head)
         mode = "scratch" if encoder == "random" else "finetuned"
         judged = {mode: Judged(logits, how.epochs, results.cost(bench, network))}
-        about = {"stage": "finetune", "encoder": encoder, "stream": stream, "seed": seed}
+        about = {
+            "stage": "finetune",
+            "encoder": encoder,
+            "stream": stream,
+            "seed": seed,
+            "precision": run.settled(device),
+        }
         results.leave(out, log, bench, test, judged, **about, curves={"finetune": history})
 
 

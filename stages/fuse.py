@@ -21,12 +21,12 @@ from asma.training import Run
 
 def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run)
+    how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
     fit = how.fit.of(mode)
     architecture = params.load("encoder", Encoder)
     device = run.start()
     with tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log:
-        log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run)})
+        log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         judge = Bench(len(bench.classes), run, device, seed, log)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         networks = []
@@ -48,7 +48,18 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             f"aligned_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])),
             f"averaged_{word}": Judged(averaged, fit.epochs, results.averaged_cost(bench, networks)),
         }
-        results.leave(out, log, bench, test, judged, stage="fuse", encoder="both", stream=stream, seed=seed)
+        results.leave(
+            out,
+            log,
+            bench,
+            test,
+            judged,
+            stage="fuse",
+            encoder="both",
+            stream=stream,
+            seed=seed,
+            precision=run.settled(device),
+        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     how = params.load("pretrain", Pretrain, bench.schedule)
     architecture, mask = params.load("encoder", Encoder), params.load("mask", Mask)
     augmenting = params.load("augment", Augment).without(bench.without)
-    scoring, run = params.load("motion", Motion), params.load("run", Run)
+    scoring, run = params.load("motion", Motion), params.load("run", Run, bench.schedule)
     device = run.start()
     axes = (encoder, bench.name, stream)
     depends = (seed, how, architecture, mask, augmenting, scoring, run, benchmark)
@@ -32,7 +32,15 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
         tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable("pretrain", *axes, of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "pretrain": asdict(how), "encoder": asdict(architecture), "run": asdict(run)})
+        log.params(
+            {
+                "seed": seed,
+                "pretrain": asdict(how),
+                "encoder": asdict(architecture),
+                "run": asdict(run),
+                "precision": run.settled(device),
+            }
+        )
         log.params({"mask": asdict(mask), "augment": asdict(augmenting)})
         train = batches.load(bench, "train", stream, device)
         torch.manual_seed(seed)
@@ -50,7 +58,14 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
                 curve="barlow_twins", checkpoint=checkpoint("encoder"),
             )  # fmt: skip
         training.save_weights(out / "weights.safetensors", encoder=network)
-        about = {"benchmark": bench.name, "encoder": encoder, "stream": stream, "epochs": len(history), "seed": seed}
+        about = {
+            "benchmark": bench.name,
+            "encoder": encoder,
+            "stream": stream,
+            "epochs": len(history),
+            "seed": seed,
+            "precision": run.settled(device),
+        }
         about |= {"n_train": len(train), "curves": {"barlow_twins": history} if history else {}}
         log.write(out / "metrics.json", {"stage": "pretrain", **about})
         log.summary(f"{encoder}, {stream}: {len(history)} epochs on {len(train)} clips without labels")

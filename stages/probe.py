@@ -17,11 +17,11 @@ from asma.training import Run
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("probe", frozen.Probe, bench.schedule), params.load("run", Run)
+    how, run = params.load("probe", frozen.Probe, bench.schedule), params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()
     with tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log:
-        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run)})
+        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         network = backbones.build(bench.skeleton, architecture).to(device)
         training.load_weights(pretrained / "weights.safetensors", encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log)
@@ -36,7 +36,18 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             ),
             "knn": Judged(evaluation.nearest(*scaled, train.labels, judge.classes, how.neighbours), 0, free),
         }
-        results.leave(out, log, bench, test, judged, stage="probe", encoder=encoder, stream=stream, seed=seed)
+        results.leave(
+            out,
+            log,
+            bench,
+            test,
+            judged,
+            stage="probe",
+            encoder=encoder,
+            stream=stream,
+            seed=seed,
+            precision=run.settled(device),
+        )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
     seed, streams = content["seed"], content["streams"]
     how = params.load("finetune", finetuned.Finetune, bench.schedule)
     how = replace(how, augment=how.augment.without(bench.without))
-    fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run)
+    fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
     architecture, device = params.load("encoder", Encoder), run.start()
     mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
     encoders = (fuse.first, fuse.second, "random")
@@ -37,7 +37,15 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
         tracking.run("transfer", transfer=transfer) as log,
         training.resumable("transfer", transfer, of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "finetune": asdict(how), "fuse": asdict(fuse), "run": asdict(run)})
+        log.params(
+            {
+                "seed": seed,
+                "finetune": asdict(how),
+                "fuse": asdict(fuse),
+                "run": asdict(run),
+                "precision": run.settled(device),
+            }
+        )
         judge = Bench(len(bench.classes), run, device, seed, log)
         rows = []
         for stream in streams:
@@ -65,7 +73,9 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
                 out / "streams" / stream / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned
             )
             rows += results.leave_part(out / "streams" / stream, bench, test, judged, stream)
-        results.write(out, log, bench, rows, stage="transfer", source=home.name, seed=seed)
+        results.write(
+            out, log, bench, rows, stage="transfer", source=home.name, seed=seed, precision=run.settled(device)
+        )
 
 
 if __name__ == "__main__":
