@@ -54,6 +54,17 @@ class Fit:
     weight_decay: float = 0.0
     warmup_epochs: int = 0
 
+    def __post_init__(self) -> None:
+        for key, least in (
+            ("epochs", 0),
+            ("batch_size", 2),
+            ("learning_rate", 0),
+            ("weight_decay", 0),
+            ("warmup_epochs", 0),
+        ):
+            if not getattr(self, key) >= least:  # NaN is not either
+                raise ValueError(f"{key}: found {getattr(self, key)}, expected {least} or more")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -68,6 +79,13 @@ class Run:
         known = ("auto", *PRECISIONS)
         if self.precision not in known:
             raise ValueError(f"run.precision: found {self.precision!r}, expected one of {', '.join(known)}")
+        if self.threads < 0:
+            raise ValueError(f"run.threads: found {self.threads}, expected 0 (all) or more")
+        if self.device != "auto":
+            try:
+                torch.device(self.device)
+            except RuntimeError as error:
+                raise ValueError(f"run.device: found {self.device!r}, expected auto, cpu or cuda") from error
 
     def start(self) -> torch.device:
         """Make torch deterministic and return the device."""
@@ -258,9 +276,10 @@ def resumable(stage: str, *axes: str, of: tuple[object, ...]) -> Iterator[Callab
     """Checkpoints of one stage, in `.resume/`; removed when the block ends well.
 
     `of`: everything the result depends on: dataclasses and plain values by content, Paths by the file's bytes. The
-    code of the package and of the stages counts too.
+    code and the layouts of the package and the stage's script count too.
     """
-    key = fingerprint(*of, *sorted(Path("asma").rglob("*.py")), Path("stages") / f"{stage}.py")
+    code = [*sorted(Path("asma").rglob("*.py")), *sorted(Path("asma/layouts").glob("*.yaml"))]
+    key = fingerprint(*of, *code, Path("stages") / f"{stage}.py")
     made: list[Checkpoint] = []
 
     def checkpoint(name: str) -> Checkpoint:
