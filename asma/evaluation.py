@@ -33,7 +33,10 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Top-1 and top-5 accuracy in per cent over all N samples: logits (N, K), labels (N,).
 
     Ties count against the sample: the true class must be strictly ahead, so constant logits score nothing.
+    Raises ValueError where a logit is NaN, which is ahead of nothing and would count as right.
     """
+    if np.isnan(logits).any():
+        raise ValueError(f"logits: found NaN for {np.isnan(logits).any(axis=1).sum()} of {len(logits)} samples")
     own = logits[np.arange(len(labels)), labels]
     ahead = (logits >= own[:, None]).sum(axis=1) - 1  # classes at least as likely as the true one
     return {
@@ -80,8 +83,12 @@ def load_logits(path: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray
 def same_recordings(expected: list[str], found: list[str], where: str) -> None:
     """Raise MismatchError unless both lists name the same recordings in the same order."""
     if expected != found:
-        missing = sorted(set(expected) - set(found))[:10] or "the same names in another order"
-        raise MismatchError(f"{where}: found logits of {len(found)} recordings, expected {len(expected)}: {missing}")
+        beyond = {"missing": set(expected) - set(found), "unexpected": set(found) - set(expected)}
+        what = "; ".join(f"{word} {', '.join(sorted(names)[:10])}" for word, names in beyond.items() if names)
+        raise MismatchError(
+            f"{where}: found logits of {len(found)} recordings, expected {len(expected)}: "
+            f"{what or 'the same names in another order'}"
+        )
 
 
 def full_logits(decision: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
@@ -102,7 +109,7 @@ def ensemble(
     """Weighted sum of the streams' logits, matched by recording name.
 
     parts: stream → (names, logits (N, K)). The order of the first stream is kept. Raises MismatchError naming the
-    recordings that a stream lacks, and KeyError-free complaint where a stream has no weight.
+    recordings that a stream lacks, or the streams that have no weight.
     """
     unweighted = [stream for stream in parts if stream not in weights]
     if unweighted:

@@ -25,6 +25,7 @@ def main(runs: Path, out: Path) -> None:
         for name, figure in drawn.items():
             figures.save(figure, out / "figures", name)
             log.artifact(out / "figures" / f"{name}.png")
+        log.write(out / "metrics.json", tables.summary(results))
         log.metrics({"results": len(results.rows)})
         log.summary(tables.terminal(results))
         log.summary(f"\n{len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")

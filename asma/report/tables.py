@@ -283,3 +283,14 @@ def _number(value: float | None, digits: int) -> str:
 
 def _scaled(value: float | None, unit: float, digits: int = 2) -> str:
     return NONE if value is None else f"{value / unit:.{digits}f}"
+
+
+def summary(results: Results) -> dict[str, dict[str, float]]:
+    """Accuracy by benchmark and `<encoder>.<mode>`, of all streams together where there is an ensemble, else of the
+    first stream that has the row: few enough figures for the columns of `dvc exp show`."""
+    ensemble = f"{len(results.streams)}s"
+    order = {stream: i for i, stream in enumerate([ensemble, *results.streams])}
+    found: dict[str, dict[str, float]] = {}
+    for row in sorted(results.rows, key=lambda row: order.get(row["stream"], len(order))):
+        found.setdefault(row["benchmark"], {}).setdefault(f"{row['encoder']}.{row['mode']}", row["accuracy"])
+    return found
