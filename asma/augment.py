@@ -31,6 +31,9 @@ class Augment:
     def __post_init__(self) -> None:
         if self.draw not in DRAWS:
             raise ValueError(f"augment.draw: found {self.draw!r}, expected one of {', '.join(DRAWS)}")
+        for key in ("crop", "shear", "rotate", "tilt"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"augment.{key}: found {getattr(self, key)}, expected 0 or more")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"augment.flip: found {self.flip}, expected a probability")
 

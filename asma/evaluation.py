@@ -61,8 +61,11 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
             scores.append(best.scatter_reduce(1, index, similarity, reduce="amax"))
         else:
             top, index = similarity.topk(min(k, len(train)), dim=1)
-            votes = torch.zeros(len(part), classes, device=part.device)
-            scores.append(votes.scatter_add(1, labels[index], top))
+            nothing = torch.zeros(len(part), classes, device=part.device)
+            votes = nothing.scatter_add(1, labels[index], top)
+            chosen = nothing.scatter(1, labels[index], 1.0) > 0
+            # a similarity may be negative: a class that has a neighbour is ahead of one that has none
+            scores.append(torch.where(chosen, votes, torch.full_like(votes, -float(k))))
     return torch.cat(scores)
 
 

@@ -21,7 +21,7 @@ def standardise(z: Tensor, centre: bool = True, epsilon: float = 1e-5) -> Tensor
     if centre:
         variance, mean = torch.var_mean(z, dim=0, correction=0)
         return (z - mean) * torch.rsqrt(variance + epsilon)
-    return z * torch.rsqrt(z.square().mean(dim=0))
+    return z * torch.rsqrt(z.square().mean(dim=0).clamp_min(torch.finfo(z.dtype).tiny))
 
 
 def barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:

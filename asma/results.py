@@ -131,7 +131,12 @@ def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[st
 
 
 def stream_groups(content: dict[str, Any], runs: Path) -> Iterator[dict[str, Path]]:
-    """The runs of these parameters that differ only in their stream; `content` is the whole params.yaml."""
+    """The runs of these parameters that differ only in their stream; `content` is the whole params.yaml.
+
+    One stream alone has nothing to be added to: no group.
+    """
+    if len(content["streams"]) < 2:
+        return
     fuse, distill = content["fuse"]["modes"], content["distill"]["teachers"]
     for stage, kinds in (
         ("probe", content["encoders"]),

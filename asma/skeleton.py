@@ -118,11 +118,19 @@ def _read(path: Path) -> Skeleton:
     def fail(field: str, found: object, expected: str) -> LayoutError:
         return LayoutError(f"{path}: {field}: found {found!r}, expected {expected}")
 
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise LayoutError(f"{path}: not valid YAML: {error}") from error
     fields = {"joints", "edges", "centre", "shoulders", "mirror"}
     if not isinstance(content, dict) or set(content) != fields:
         found = sorted(content) if isinstance(content, dict) else content
         raise fail("top level", found, f"the fields {sorted(fields)}")
+    if content["mirror"] is None:  # `mirror:` with nothing below it
+        content["mirror"] = []
+    for field in ("joints", "edges", "shoulders", "mirror"):
+        if not isinstance(content[field], list):
+            raise fail(field, content[field], "a list")
     names = [str(name) for name in content["joints"]]
     if len(set(names)) != len(names):
         raise fail("joints", sorted({n for n in names if names.count(n) > 1}), "each name once")
@@ -134,10 +142,10 @@ def _read(path: Path) -> Skeleton:
         return index[str(name)]
 
     def pairs(field: str) -> list[tuple[int, int]]:
-        for pair in content[field] or []:
+        for pair in content[field]:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise fail(field, pair, "a pair of joint names")
-        return [(joint(field, a), joint(field, b)) for a, b in content[field] or []]
+        return [(joint(field, a), joint(field, b)) for a, b in content[field]]
 
     edges, centre = pairs("edges"), joint("centre", content["centre"])
     shoulders = [joint("shoulders", name) for name in content["shoulders"]]

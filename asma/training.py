@@ -26,7 +26,7 @@ from torch.utils import deterministic
 
 from asma.progress import progress
 
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
 
 
 class NotFinite(ValueError):
@@ -276,9 +276,9 @@ def resumable(stage: str, *axes: str, of: tuple[object, ...]) -> Iterator[Callab
     """Checkpoints of one stage, in `.resume/`; removed when the block ends well.
 
     `of`: everything the result depends on: dataclasses and plain values by content, Paths by the file's bytes. The
-    code and the layouts of the package and the stage's script count too.
+    package's code and layouts and the stage's script count too.
     """
-    code = [*sorted(Path("asma").rglob("*.py")), *sorted(Path("asma/layouts").glob("*.yaml"))]
+    code = [*sorted(Path("asma").rglob("*.py")), *sorted(Path("asma").rglob("*.yaml"))]
     key = fingerprint(*of, *code, Path("stages") / f"{stage}.py")
     made: list[Checkpoint] = []
 

@@ -69,11 +69,10 @@ class AsmaViews:
 
         drawn = augment.sample(self.augmenting, N, T, generator)
         if self.mask.score == "view":
-            view = augment.apply(x, drawn, mirror)
-            kept = masking.choose_frames(self.motion, self.mask, motion.score(view, self.scoring), generator)
+            scores = motion.score(augment.apply(x, drawn, mirror), self.scoring)
         else:
-            # the score of a frame goes wherever the crop takes the frame
-            kept = masking.choose_frames(self.motion, self.mask, scores.gather(1, drawn.frames), generator)
+            scores = scores.gather(1, drawn.frames)  # the score of a frame goes wherever the crop takes the frame
+        kept = masking.choose_frames(self.motion, self.mask, scores, generator)
         if self.mask.operation == "zero":
             frame_masked = View(masking.zero_frames(augment.apply(x, drawn, mirror), kept))
         else:

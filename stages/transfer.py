@@ -6,7 +6,7 @@ the same network from scratch on the target.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,13 @@ from asma.results import Judged
 from asma.training import Run
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """Section `transfer` of the parameters."""
+
+    scratch: bool = True
+
+
 def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path) -> None:
     home, bench, content = Benchmark(source), Benchmark(target), params.read()
     skeleton.same(home.skeleton, bench.skeleton, f"transfer {transfer}")
@@ -30,22 +37,15 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
     fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
     architecture, device = params.load("encoder", Encoder), run.start()
     mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
-    encoders = (fuse.first, fuse.second, "random")
+    encoders = (fuse.first, fuse.second, *(["random"] if params.load("transfer", Transfer).scratch else []))
     weights = {(e, s): pretrained / e / home.name / s / "weights.safetensors" for e in encoders for s in streams}
     depends = (seed, how, architecture, run, target, *weights.values())
     with (
         tracking.run("transfer", transfer=transfer) as log,
         training.resumable("transfer", transfer, of=depends) as checkpoint,
     ):
-        log.params(
-            {
-                "seed": seed,
-                "finetune": asdict(how),
-                "fuse": asdict(fuse),
-                "run": asdict(run),
-                "precision": run.settled(device),
-            }
-        )
+        about = {"seed": seed, "precision": run.settled(device)}
+        log.params({**about, "finetune": asdict(how), "fuse": asdict(fuse), "run": asdict(run)})
         judge = Bench(len(bench.classes), run, device, seed, log)
         rows = []
         for stream in streams:
@@ -60,22 +60,15 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
                 mode = "scratch" if encoder == "random" else "transferred"
                 judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
                 networks.append(network)
-            pair = networks[:2]
-            tokens = (
-                frozen.paired_features(pair, train.x, fuse.alignment.tokens, judge),
-                frozen.paired_features(pair, test.x, fuse.alignment.tokens, judge),
-            )
-            fit = fuse.fit.finetune
-            aligned, _, logits = frozen.aligned_probe(*tokens, train.labels, fuse.alignment, fit, judge)
-            cost = results.fused_cost(bench, pair, aligned, tokens[0])
+            pair, fit, kind = networks[:2], fuse.fit.finetune, fuse.alignment.tokens
+            paired = [frozen.paired_features(pair, x, kind, judge) for x in (train.x, test.x)]
+            aligned, _, logits = frozen.aligned_probe(paired[0], paired[1], train.labels, fuse.alignment, fit, judge)
+            cost = results.fused_cost(bench, pair, aligned, paired[0])
             judged["both.transferred"] = Judged(logits, fit.epochs, cost)
-            training.save_weights(
-                out / "streams" / stream / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned
-            )
-            rows += results.leave_part(out / "streams" / stream, bench, test, judged, stream)
-        results.write(
-            out, log, bench, rows, stage="transfer", source=home.name, seed=seed, precision=run.settled(device)
-        )
+            left = out / "streams" / stream
+            training.save_weights(left / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned)
+            rows += results.leave_part(left, bench, test, judged, stream)
+        results.write(out, log, bench, rows, stage="transfer", source=home.name, **about)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ stages:
     outs:
       - table.txt
 """
-COUNTED = (
-    "import sys; from asma import repro; repro.count(); from dvc.cli import main; sys.exit(main(['repro']))"
-)
+COUNTED = "import sys; from asma import repro; repro.count(); from dvc.cli import main; sys.exit(main(['repro']))"
 
 
 @pytest.fixture
@@ -83,9 +81,7 @@ def test_each_stage_is_announced_with_its_number_run_or_not(project: Path) -> No
 
 @pytest.mark.slow
 def test_a_stage_that_fails_ends_with_its_status_and_no_promises(project: Path) -> None:
-    text = (
-        (project / "dvc.yaml").read_text().replace("open('first.txt', 'w').write('1')", "raise SystemExit(3)")
-    )
+    text = (project / "dvc.yaml").read_text().replace("open('first.txt', 'w').write('1')", "raise SystemExit(3)")
     (project / "dvc.yaml").write_text(text)
     status, lines = said(project, "-m", "asma.repro")
     assert status != 0

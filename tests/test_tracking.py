@@ -93,9 +93,7 @@ def test_a_temporary_working_folder_writes_into_the_store_at_the_root(
     assert list((warm / "mlartifacts").rglob("note.txt"))
 
 
-def test_without_dvc_the_store_is_in_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_dvc_the_store_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(tmp_path)
     assert tracking.store() == (
@@ -104,9 +102,7 @@ def test_without_dvc_the_store_is_in_the_working_folder(
     )
 
 
-def test_a_relative_database_in_the_environment_means_the_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_database_in_the_environment_means_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     monkeypatch.chdir("/")
     assert tracking.store() == (
@@ -120,9 +116,7 @@ def test_a_server_in_the_environment_is_used_as_it_is(monkeypatch: pytest.Monkey
     assert tracking.store() == ("http://127.0.0.1:5000", None)
 
 
-def test_a_run_is_named_and_tagged_like_its_stage(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_named_and_tagged_like_its_stage(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_STAGE", "probe@random-demo-joint")
     monkeypatch.setenv("DVC_EXP_NAME", "tidal-aunt")
     monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc")
@@ -271,9 +265,7 @@ def test_a_store_that_was_moved_keeps_its_runs_and_takes_new_ones(
     assert len(list((tmp_path / "mlartifacts").rglob("note.txt"))) == 2
 
 
-def test_written_metrics_are_the_same_bytes_for_the_same_content(
-    client: MlflowClient, tmp_path: Path
-) -> None:
+def test_written_metrics_are_the_same_bytes_for_the_same_content(client: MlflowClient, tmp_path: Path) -> None:
     one, two = tmp_path / "a" / "metrics.json", tmp_path / "b" / "metrics.json"
     with tracking.run("probe") as log:
         log.write(one, {"b": np.int64(2), "a": {"y": [np.float32(0.5)], "x": None}, "path": Path("runs/x")})
@@ -331,9 +323,7 @@ def test_a_registered_model_is_right_for_any_batch_size(
     network = Network()
     assert network.training
     with tracking.run("distill", stream="joint") as log:
-        uri = log.model(
-            "student", network, np.random.default_rng(0).normal(size=(1, 3, 10, 5, 2)).astype("f4")
-        )
+        uri = log.model("student", network, np.random.default_rng(0).normal(size=(1, 3, 10, 5, 2)).astype("f4"))
         log.epoch(1, loss=1.0)
     assert uri == "models:/student/1"
     assert network.training

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np
                 f"it holds {', '.join(sorted(set(words))[:20])}"
             )
     if (in_train & in_test).any():
-        raise SplitError(f"{where}: {sorted(set(words[in_train & in_test]))} stand in train and in test")
+        raise SplitError(f"{where}: {sorted(set(words[in_train & in_test].tolist()))} stand in train and in test")
     return np.flatnonzero(in_train), np.flatnonzero(in_test)
 
 
@@ -72,9 +73,9 @@ def write(path: Path, benchmark: str, set_: Set, split: Split, clips: Path, moti
     with h5py.File(path, "w") as file:
         file.create_dataset("train", data=train)
         file.create_dataset("test", data=test)
-        up = Path("..")
-        file["clips"] = h5py.ExternalLink(str(up / clips.parent.name / clips.name), "/")
-        file["motion"] = h5py.ExternalLink(str(up / motion.parent.name / motion.name), "/")
+        for name, source in (("clips", clips), ("motion", motion)):
+            # relative to the benchmark's own folder, so that data/ can be moved as a whole
+            file[name] = h5py.ExternalLink(os.path.relpath(source, path.parent), "/")
         attrs: dict[str, Any] = {
             "kind": "benchmark",
             "benchmark": benchmark,

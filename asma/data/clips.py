@@ -61,12 +61,17 @@ def bodies_by_track(recording: Recording, M: int) -> np.ndarray:
     """
     ids, where, frames = np.unique(recording.body, return_inverse=True, return_counts=True)
     lasting = [i for i in range(len(ids)) if frames[i] > SHORT_TRACK] or list(range(len(ids)))
-    moved = {i: float(np.nanvar(recording.xyz[where == i], axis=(0, 1)).sum()) for i in lasting}
+    moved = {i: _movement(recording.xyz[where == i]) for i in lasting}
     chosen = sorted(lasting, key=lambda i: (-moved[i], int(ids[i])))[:M]
     xyz = np.zeros((recording.length, *recording.xyz.shape[1:], M), np.float32)
     for m, i in enumerate(chosen):
         xyz[recording.frame[where == i], :, :, m] = recording.xyz[where == i]
     return xyz
+
+
+def _movement(xyz: np.ndarray) -> float:
+    known = xyz[np.isfinite(xyz).all(axis=(1, 2))]
+    return float(known.var(axis=(0, 1)).sum()) if len(known) else -1.0
 
 
 def _place_in_frame(frame: np.ndarray) -> np.ndarray:
@@ -84,12 +89,14 @@ def fill_missing(xyz: np.ndarray) -> np.ndarray:
     bad = ~np.isfinite(xyz)
     if not bad.any():
         return xyz
+    absent = (xyz == 0).all(axis=(1, 2), keepdims=True)  # a body that is not there says nothing of where it will be
+    bad |= absent
     frames = np.arange(len(xyz))[:, None, None, None]
     last = np.maximum.accumulate(np.where(bad, -1, frames), axis=0)
     known = ~bad
     first = np.where(known.any(axis=0), known.argmax(axis=0), 0)[None]
     filled = np.take_along_axis(xyz, np.where(last < 0, first, last), axis=0)
-    return np.where(np.isfinite(filled), filled, 0).astype(np.float32)
+    return np.where(np.isfinite(filled) & ~absent, filled, 0).astype(np.float32)
 
 
 def valid_length(xyz: np.ndarray) -> int:
@@ -171,7 +178,8 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: list[int] = []
     empty: list[str] = []
-    with h5py.File(path, "w") as file:
+    partial = path.with_name(path.name + ".partial")
+    with h5py.File(partial, "w") as file:
         shape = (3, how.frames, V, bodies)
         clips = file.create_dataset(
             "clips", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(CHUNK, *shape),
@@ -216,4 +224,5 @@ def write(
         }
         for key, value in attrs.items():
             file.attrs[key] = value
+    partial.replace(path)
     return empty

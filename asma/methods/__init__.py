@@ -7,28 +7,16 @@ control named `random`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
-
-from torch import Generator, Tensor
 
 from asma.backbones.base import Backbone
 from asma.methods.asma import Asma, Pretrain
+from asma.methods.base import Method
 from asma.views import AsmaViews
 
-
-class Method(Protocol):
-    """What a row gives: a module that holds the encoder and can be trained by its loss."""
-
-    encoder: Backbone
-
-    def loss(self, x: Tensor, scores: Tensor, generator: Generator) -> Tensor:
-        """Mean loss of a batch of clips (N, C, T, V, M) with motion scores (N, T)."""
+METHODS: dict[str, Callable[[Backbone, AsmaViews, Pretrain], Method]] = {"asma": Asma}
 
 
-METHODS: dict[str, Callable[[Backbone, AsmaViews, Pretrain], Asma]] = {"asma": Asma}
-
-
-def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Asma:
+def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Method:
     """The method that the parameters name. Raises ValueError on another name."""
     if how.method not in METHODS:
         raise ValueError(f"pretrain.method: found {how.method!r}, expected one of {', '.join(METHODS)}")

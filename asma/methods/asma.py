@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from asma import losses
 from asma.backbones import pool
 from asma.backbones.base import Backbone
+from asma.methods.base import Method
 from asma.training import Fit
 from asma.views import AsmaViews, View
 
@@ -41,7 +42,7 @@ def projector(dim: int, width: int) -> nn.Sequential:
     )
 
 
-class Asma(nn.Module):
+class Asma(Method):
     """An encoder, its projector and the views it learns from."""
 
     def __init__(self, encoder: Backbone, views: AsmaViews, how: Pretrain) -> None:

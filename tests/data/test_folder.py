@@ -91,9 +91,7 @@ def test_labels_name_the_classes_where_nothing_else_does(
     ],
 )
 @pytest.mark.parametrize("labels", [("0", "2"), ("wave", "jump")])
-def test_class_names_come_with_the_folder(
-    tmp_path: Path, name: str, content: str, labels: tuple[str, str]
-) -> None:
+def test_class_names_come_with_the_folder(tmp_path: Path, name: str, content: str, labels: tuple[str, str]) -> None:
     two(f"file,label\na.csv,{labels[0]}\nb.csv,{labels[1]}\n", tmp_path)
     (tmp_path / name).write_text(content)
     survey, recordings = read(tmp_path, classes=("not", "these"))

@@ -56,9 +56,7 @@ def test_the_leading_side_moves_and_the_other_hangs() -> None:
 
 def test_left_and_right_performances_mirror_each_other() -> None:
     mirror = list(skeleton.load("kinect_v2").mirror)
-    np.testing.assert_allclose(
-        _perform("throw", side=0), _perform("throw", side=1)[:, mirror] * (-1, 1, 1), atol=1e-9
-    )
+    np.testing.assert_allclose(_perform("throw", side=0), _perform("throw", side=1)[:, mirror] * (-1, 1, 1), atol=1e-9)
 
 
 def test_people_have_the_right_hand_at_positive_x_and_the_head_on_top() -> None:

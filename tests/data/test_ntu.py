@@ -129,9 +129,7 @@ def test_ids_survive_the_careful_way_too(tmp_path: Path) -> None:
 
 
 def test_bodies_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    recording = read(
-        tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)])
-    )
+    recording = read(tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)]))
     assert recording.body.tolist() == [7, 5, 5, 9, 7]
     assert recording.frame.tolist() == [0, 0, 2, 2, 2]
     assert recording.length == 3
@@ -208,9 +206,7 @@ JOINT_LINE = "0.5 1 2 3 4 5 6 7 8 9 10 2"
         (30, "2 1", "2 numbers", "bodies in frame 2 of 2, an integer from 0: 1 number"),
     ],
 )
-def test_what_breaks_the_grammar_is_named(
-    tmp_path: Path, line: int, new: str, found: str, expected: str
-) -> None:
+def test_what_breaks_the_grammar_is_named(tmp_path: Path, line: int, new: str, found: str, expected: str) -> None:
     error = refused(tmp_path, replaced(line, new))
     assert error.line == line
     assert error.found == found

@@ -68,9 +68,7 @@ def test_all_files_become_recordings_sorted_by_name(tmp_path: Path) -> None:
         assert set(store.columns) == {"setup", "camera", "subject", "replication"}
         assert report.recordings == 20 and report.frames == store.lengths.sum() == 60
         counts = [np.bincount(r.frame, minlength=r.length) for r in store]
-        assert sorted(report.bodies.items()) == [
-            (b, int((np.concatenate(counts) == b).sum())) for b in range(3)
-        ]
+        assert sorted(report.bodies.items()) == [(b, int((np.concatenate(counts) == b).sum())) for b in range(3)]
 
 
 def test_several_processes_give_the_same_bytes_and_report_as_one(tmp_path: Path) -> None:
@@ -156,9 +154,7 @@ def test_the_official_list_is_applied(tmp_path: Path) -> None:
     fill(raw, 3)
     listed = "S001C002P005R002A008"
     (raw / f"{listed}.skeleton").write_text("broken, and listed for it")
-    report = parse(
-        raw, tmp_path / "out.h5", **{**NTU, "dataset": "ntu60"}, class_count=60, missing="official"
-    )
+    report = parse(raw, tmp_path / "out.h5", **{**NTU, "dataset": "ntu60"}, class_count=60, missing="official")
     assert report.excluded == [listed] and report.recordings == 3 and report.classes == 60
     assert report.published == 56578
     assert "published: 56578 recordings; 56575 fewer here" in report.summary()
@@ -209,9 +205,7 @@ def test_what_cannot_be_is_refused_before_reading(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             parse(tmp_path / "raw", out, **{**NTU, **change})
-    with pytest.raises(
-        RecordingError, match="found no recording to read; expected files SsssCcccPpppRrrrAaaa"
-    ):
+    with pytest.raises(RecordingError, match="found no recording to read; expected files SsssCcccPpppRrrrAaaa"):
         parse(tmp_path / "raw", out, **NTU)
     with pytest.raises(RecordingError, match="found no such folder"):
         parse(tmp_path / "nowhere", out, **NTU)

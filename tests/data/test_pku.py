@@ -19,9 +19,7 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
     return xyz
 
 
-def put(
-    raw: Path, video: str, xyz: np.ndarray, labels: str, folders: tuple[str, str] = ("skeleton", "label")
-) -> None:
+def put(raw: Path, video: str, xyz: np.ndarray, labels: str, folders: tuple[str, str] = ("skeleton", "label")) -> None:
     for folder in folders:
         (raw / folder).mkdir(parents=True, exist_ok=True)
     lines = [" ".join(f"{value:.4f}" if value else "0" for value in frame.ravel()) for frame in xyz]
@@ -108,9 +106,7 @@ def test_official_splits_become_columns(tmp_path: Path) -> None:
         SPLIT.replace("0002-L, ", "0004-M,").replace("\n", "\r\n").encode()
     )
     recordings, _ = read(tmp_path)
-    sides = {
-        r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"]) for r in recordings.values()
-    }
+    sides = {r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"]) for r in recordings.values()}
     assert sides == {"0002-L": ("train", ""), "0003-R": ("test", "test"), "0004-M": ("", "train")}
 
 
@@ -215,9 +211,7 @@ def test_numbers_of_any_spacing_and_crlf_are_read(tmp_path: Path) -> None:
     assert np.array_equal(recording.xyz, xyz[:, 0].astype(np.float32))
 
 
-def test_a_video_is_parsed_once_for_all_its_recordings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_video_is_parsed_once_for_all_its_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "0002-L", frames(30), "".join(f"{k},{k},{k + 5},2\n" for k in range(1, 21)))
     calls = []
     table = pku.text.table

@@ -129,9 +129,7 @@ def _rows(i: int, count: int) -> dict[str, Any]:
     }
 
 
-def test_what_is_held_does_not_grow_with_what_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_held_does_not_grow_with_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "BLOCK", 1024)
     held: list[int] = []
     flush = recordings._Rows.flush
@@ -177,9 +175,7 @@ def test_plain_h5py_reads_it_in_four_lines(tmp_path: Path) -> None:
         ([recording(1, **{**_rows(1, 3), "length": 2})], "out of order; expected 0 to 1"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_leaves_no_file(
-    tmp_path: Path, items: list[Recording], message: str
-) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_no_file(tmp_path: Path, items: list[Recording], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "x.h5", items)
     assert list(tmp_path.iterdir()) == []

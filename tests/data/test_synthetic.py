@@ -122,9 +122,7 @@ def test_people_are_in_front_of_the_camera_and_their_pixels_agree(ntu_files: dic
         joints = file.numbers
         assert (joints[..., 2] > 0.5).all()
         people = joints[joints[:, 0, 2] < 4.1]
-        assert (
-            (np.abs(people[..., 0]) < 3).all() and (people[..., 3] > 0).all() and (people[..., 3] < 512).all()
-        )
+        assert (np.abs(people[..., 0]) < 3).all() and (people[..., 3] > 0).all() and (people[..., 3] < 512).all()
         x, z, column = joints[..., 0], joints[..., 2], joints[..., 3]
         np.testing.assert_allclose(column, 256 + 365 * x / z, atol=0.2)
         norm = np.linalg.norm(joints[..., 7:11], axis=-1)
@@ -146,9 +144,7 @@ def test_sensor_faults_occur_as_often_as_told(tmp_path: Path) -> None:
     for name, file in files.items():
         seen = Counter(number for frame in file.ids for number in frame)
         assert min(seen.values()) < 10, f"{name}: a phantom is short"
-        lost += ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 2 and seen.most_common(2)[1][1] < len(
-            file.ids
-        )
+        lost += ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 2 and seen.most_common(2)[1][1] < len(file.ids)
         turned += len({tuple(frame) for frame in file.ids if len(frame) == 2}) > 1
     assert lost >= 3 and turned >= 3
 
@@ -198,10 +194,7 @@ def test_pku_videos_hold_150_numbers_a_line_and_labels_within(pku_folder: Path) 
         absent = (frames == 0).all((2, 3))
         assert (absent | (frames != 0).any(-1).all(-1)).all(), "a body is whole or absent"
         alone, together = alone + absent[:, 1].sum(), together + (~absent[:, 1]).sum()
-        rows = [
-            [int(v) for v in row.split(",")]
-            for row in (pku_folder / "label" / f"{stem}.txt").read_text().split()
-        ]
+        rows = [[int(v) for v in row.split(",")] for row in (pku_folder / "label" / f"{stem}.txt").read_text().split()]
         assert sorted(row[0] for row in rows) == list(range(1, 9))
         for _, first, last, confidence in rows:
             assert 1 <= first < last <= len(lines) and last - first >= 20 and confidence in (1, 2)
@@ -215,9 +208,7 @@ def test_pku_splits_name_every_video_once_under_the_misspelt_header(pku_folder: 
     for name in ("cross-subject", "cross-view"):
         lines = (pku_folder / "split" / f"{name}.txt").read_text().splitlines()
         assert lines[0] == "Training videos:" and lines[2] == "Validataion videos:" and len(lines) == 4
-        train, test = (
-            {stem for stem in line.replace(" ", "").split(",") if stem} for line in (lines[1], lines[3])
-        )
+        train, test = ({stem for stem in line.replace(" ", "").split(",") if stem} for line in (lines[1], lines[3]))
         assert train | test == stems and not train & test and len(train) == 2 * len(test)
 
 
@@ -228,9 +219,7 @@ def test_folders_say_what_they_are_and_name_their_classes(ntu_folder: Path, pku_
         assert "demonstration" in readme and "no measurement of people" in readme
 
 
-def test_same_seed_same_bytes_and_other_seed_other_bytes(
-    ntu_folder: Path, pku_folder: Path, tmp_path: Path
-) -> None:
+def test_same_seed_same_bytes_and_other_seed_other_bytes(ntu_folder: Path, pku_folder: Path, tmp_path: Path) -> None:
     for write, first in ((write_ntu, ntu_folder), (write_pku, pku_folder)):
         write(tmp_path / "again" / first.name, TINY)
         assert _bytes(tmp_path / "again" / first.name) == _bytes(first)
@@ -263,9 +252,7 @@ def test_a_folder_of_other_files_is_never_emptied(tmp_path: Path) -> None:
     assert mine.read_text() == "0\n"
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("subjects", 31), ("views", 0), ("noise", -1.0), ("shortest", 80)]
-)
+@pytest.mark.parametrize(("field", "value"), [("subjects", 31), ("views", 0), ("noise", -1.0), ("shortest", 80)])
 def test_values_out_of_range_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"synthesize\.{field}: found {value}, expected"):
         Synthesize(**{field: value})  # type: ignore[arg-type]  # a wrong value is the point
@@ -274,9 +261,7 @@ def test_values_out_of_range_are_named(field: str, value: float) -> None:
 def _clips(recordings: list[Recording]) -> tuple[np.ndarray, np.ndarray]:
     bones = skeleton.load("kinect_v2")
     made = [clips.frame50(recording, bones, 2, clips.Prepare()) for recording in recordings]
-    return np.stack([clip.ravel() for clip in made if clip is not None]), np.array(
-        [r.label for r in recordings]
-    )
+    return np.stack([clip.ravel() for clip in made if clip is not None]), np.array([r.label for r in recordings])
 
 
 def _ridge(recordings: list[Recording], train: np.ndarray) -> float:
@@ -307,6 +292,4 @@ def test_ridge_on_pku_coordinates_is_neither_trivial_nor_impossible(tmp_path: Pa
     assert not survey.errors
     recordings = [recording for job in survey.jobs for recording in pku.read(job).recordings]
     assert len(recordings) == counts["instances"]
-    assert (
-        0.4 < _ridge(recordings, np.array([r.columns["cross_subject"] == "train" for r in recordings])) < 0.85
-    )
+    assert 0.4 < _ridge(recordings, np.array([r.columns["cross_subject"] == "train" for r in recordings])) < 0.85

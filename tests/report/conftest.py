@@ -60,8 +60,7 @@ def write(tmp_path: Path) -> Write:
                     }
                     leave(runs / stage / word / about["benchmark"] / stream / "metrics.json", content)
                 together.extend(
-                    result(mode, 40.0, **about, of=stage, encoder=encoder, stream=f"{len(height)}s")
-                    for mode in modes
+                    result(mode, 40.0, **about, of=stage, encoder=encoder, stream=f"{len(height)}s") for mode in modes
                 )
 
             for encoder in params["encoders"]:

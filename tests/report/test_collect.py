@@ -140,9 +140,7 @@ def test_a_result_that_stands_twice_is_an_error(params: dict[str, Any], write: W
 def test_two_transfers_to_one_target_stay_apart(params: dict[str, Any], write: Write) -> None:
     params["transfers"]["again"] = {"source": "demo_ntu_xsub", "target": "demo_pku_xsub"}
     runs = write(params)
-    with pytest.raises(
-        ReportError, match=r"found no 'source', expected one of \['demo_ntu_xsub', 'ntu60_xsub'\]"
-    ):
+    with pytest.raises(ReportError, match=r"found no 'source', expected one of \['demo_ntu_xsub', 'ntu60_xsub'\]"):
         collect(params, runs)
     ensembles = json.loads((runs / "ensemble" / "metrics.json").read_text())["results"]
     named = [row for row in ensembles if row["of"] != "transfer"]

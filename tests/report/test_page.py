@@ -102,9 +102,7 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     assert {f"results_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
 
     table()
-    assert kept == {
-        path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()
-    }
+    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
 
     (runs / "baseline" / "ntu60_xsub" / "metrics.json").unlink()
     done = table()

@@ -66,9 +66,7 @@ def test_published_figures_stand_beside_ours_where_the_benchmark_is_the_papers(r
     assert (pstl["ntu60_xsub Lin."], pstl["ntu60_xsub FT."]) == ("79.1", "87.1")
 
 
-def test_without_a_benchmark_of_the_paper_nothing_published_appears(
-    params: dict[str, Any], write: Write
-) -> None:
+def test_without_a_benchmark_of_the_paper_nothing_published_appears(params: dict[str, Any], write: Write) -> None:
     params["benchmarks"] = ["demo_ntu_xsub"]
     params["transfers"] = {}
     found = collect(params, write(params))
@@ -121,10 +119,7 @@ def test_the_csv_and_the_json_hold_one_row_a_result(results: Results) -> None:
 
 def test_the_terminal_shows_a_line_for_each_encoder_and_mode(results: Results) -> None:
     shown = tables.terminal(results).splitlines()
-    assert (
-        sum(row.split() == ["lowdeg_highmot", "linear", "10.00", "20.00", "30.00", "40.00"] for row in shown)
-        == 2
-    )
+    assert sum(row.split() == ["lowdeg_highmot", "linear", "10.00", "20.00", "30.00", "40.00"] for row in shown) == 2
 
 
 def test_the_same_runs_give_the_same_bytes(params: dict[str, Any], write: Write) -> None:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator, nn
+
+from asma import efficiency, skeleton
+from asma.backbones import pool
+from asma.backbones.stgcn import Block
+from asma.distillation import Distill, Student
+
+V1, V2 = skeleton.load("kinect_v1"), skeleton.load("kinect_v2")
+HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01, teachers=["pretrain"])
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def student(depth: int = 5, classes: int = 60) -> Student:
+    how = Distill(**{**vars(HOW), "channels": [16] * (depth - 1) + [128]})
+    return Student(V2, classes, how)
+
+
+@pytest.mark.parametrize(("depth", "count"), [(2, 163_532), (3, 168_607), (5, 178_757), (7, 188_907)])
+def test_students_have_the_parameters_of_the_paper(depth: int, count: int) -> None:
+    assert parameters(student(depth).encoder) == count
+
+
+def test_three_students_without_heads_are_the_papers_half_a_million() -> None:
+    assert 3 * parameters(Student(V2, 60, HOW).encoder) == 536_271
+    assert parameters(Student(V2, 60, HOW)) == 186_497
+
+
+def test_a_student_has_five_blocks_without_stride_and_no_residual_on_the_first() -> None:
+    blocks = [block for block in student().encoder.blocks if isinstance(block, Block)]
+    assert [block.graph.out_channels for block in blocks] == [16, 16, 16, 16, 128]
+    assert all(block.temporal.stride[0] == 1 for block in blocks)
+    assert [block.has_residual for block in blocks] == [False, True, True, True, True]
+
+
+def test_three_students_cost_the_multiplications_that_were_published() -> None:
+    net = student().encoder
+    macs = efficiency.count(net, torch.zeros(1, 3, 50, 25, 2))["macs"]
+    graph = sum(block.graph.out_channels for block in net.blocks if isinstance(block, Block)) * 3 * 25 * 25 * 50 * 2
+    assert 3 * macs / 1e9 == pytest.approx(1.363, abs=5e-4)
+    assert 3 * (macs - graph) / 1e9 == pytest.approx(1.255, abs=5e-4)  # of the convolutions
+
+
+def test_its_logits_are_a_linear_map_of_its_embedding(generator: Generator) -> None:
+    net = Student(V1, 4, HOW).eval()
+    x = torch.randn(2, 3, 6, 20, 1, generator=generator)
+    with torch.no_grad():
+        expected = pool(net.encoder(x)) @ net.head.weight.T + net.head.bias
+        torch.testing.assert_close(net(x), expected)
+
+
+def test_the_temperature_may_differ_by_benchmark() -> None:
+    how = Distill(**{**vars(HOW), "temperature": 8.0, "temperatures": {"ntu60_xview": 9.0}})
+    assert how.tau("ntu60_xview") == 9.0
+    assert how.tau("ntu60_xsub") == 8.0

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from asma import backbones, skeleton
+from asma.backbones import Encoder
+from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, CrossAttention, FeatureAlignment
+
+
+@torch.no_grad()
+def slow_attention(layer: CrossAttention, asking: Tensor, asked: Tensor) -> Tensor:
+    """Scaled dot-product attention, sample by sample, head by head, query by query."""
+    N, S, D = asking.shape
+    width = D // layer.heads
+    out = torch.zeros(N, S, D)
+    for n in range(N):
+        for head in range(layer.heads):
+            part = slice(head * width, (head + 1) * width)
+            for s in range(S):
+                q = layer.query(asking[n, s])[part]
+                weights = [math.exp(float(q @ layer.key(token)[part]) / math.sqrt(width)) for token in asked[n]]
+                for weight, token in zip(weights, asked[n], strict=True):
+                    out[n, s, part] += weight / sum(weights) * layer.value(token)[part]
+    return out
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_attention_equals_the_sum_written_out(heads: int, generator: Generator) -> None:
+    torch.manual_seed(0)
+    layer = CrossAttention(8, heads)
+    asking, asked = torch.randn(2, 3, 8, generator=generator), torch.randn(2, 5, 8, generator=generator)
+    torch.testing.assert_close(layer(asking, asked), slow_attention(layer, asking, asked), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_each_sequence_asks_the_other_and_the_outputs_are_summed(shared: bool, generator: Generator) -> None:
+    torch.manual_seed(0)
+    module = FeatureAlignment(8, Alignment(heads=2, shared_output=shared))
+    a, b = torch.randn(2, 2, 3, 8, generator=generator)
+    from_a, from_b = slow_attention(module.first, a, b), slow_attention(module.second, b, a)
+    second = module.second_output
+    assert (second is None) == shared
+    fused = module.output(from_a + from_b) if second is None else module.output(from_a) + second(from_b)
+    expected = torch.stack([sum(fused[n, s] for s in range(3)) / 3 for n in range(2)])
+    torch.testing.assert_close(module(a, b), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_the_tokens_does_not_matter_but_the_pairing_of_the_encoders_does(generator: Generator) -> None:
+    torch.manual_seed(0)
+    module = FeatureAlignment(8, Alignment())
+    a, b = torch.randn(2, 2, 5, 8, generator=generator)
+    shuffled = torch.randperm(5, generator=generator)
+    torch.testing.assert_close(module(a[:, shuffled], b), module(a, b), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(a, b[:, shuffled]), module(a, b), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(module(b, a), module(a, b), atol=1e-3)
+
+
+def test_a_samples_logits_do_not_depend_on_its_batch(generator: Generator) -> None:
+    torch.manual_seed(0)
+    net = AlignedClassifier(16, 5, Alignment()).eval()
+    tokens = torch.randn(6, 2, 13, 16, generator=generator)
+    together = net(tokens)
+    for n in range(6):
+        torch.testing.assert_close(net(tokens[n : n + 1])[0], together[n], rtol=1e-4, atol=1e-6)
+    other = torch.cat([tokens[:1], torch.randn(5, 2, 13, 16, generator=generator)])
+    torch.testing.assert_close(net(other)[0], together[0], rtol=1e-4, atol=1e-6)
+
+
+def test_from_clip_to_logits_a_sample_stands_alone(generator: Generator) -> None:
+    torch.manual_seed(0)
+    layout = skeleton.load("kinect_v1")
+    encoders = [backbones.build(layout, Encoder(width=4)).eval() for _ in range(2)]
+    net = AlignedClassifier(256, 5, Alignment()).eval()
+    x = torch.randn(3, 3, 16, 20, 2, generator=generator)
+
+    def logits(clips: Tensor) -> Tensor:
+        with torch.no_grad():
+            return net(torch.stack([backbones.tokens(encoder(clips)) for encoder in encoders], dim=1))
+
+    together = logits(x)
+    for n in range(3):
+        torch.testing.assert_close(logits(x[n : n + 1])[0], together[n], rtol=1e-4, atol=1e-5)
+
+
+def test_three_streams_have_the_parameters_of_the_paper() -> None:
+    one = 256 * 256 + 256
+    assert parameters(FeatureAlignment(256, Alignment())) == 7 * one
+    assert parameters(FeatureAlignment(256, Alignment(shared_output=False))) == 8 * one
+    encoder = parameters(backbones.build(skeleton.load("kinect_v2"), Encoder()))
+    assert 3 * (2 * encoder + 7 * one) == 6_309_912
+    assert parameters(AlignedClassifier(256, 60, Alignment())) == 7 * one + 257 * 60
+
+
+def test_with_one_token_queries_and_keys_learn_nothing(generator: Generator) -> None:
+    torch.manual_seed(0)
+    net = AlignedClassifier(8, 3, Alignment(heads=2))
+    for tokens, learns in ((1, False), (2, True)):
+        net.zero_grad()
+        net(torch.randn(4, 2, tokens, 8, generator=generator)).square().sum().backward()
+        for attention in (net.alignment.first, net.alignment.second):
+            assert attention.value.weight.grad is not None and attention.value.weight.grad.abs().max() > 1e-3
+            for layer in (attention.query, attention.key):
+                assert layer.weight.grad is not None
+                assert (layer.weight.grad.abs().max() > 1e-4) == learns
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="fuse.alignment.heads: found 3, expected a divisor of 8"):
+        CrossAttention(8, 3)
+
+
+@pytest.mark.parametrize("S", [1, 4])
+def test_without_alignment_embeddings_are_averaged(S: int, generator: Generator) -> None:
+    torch.manual_seed(0)
+    net = AveragedClassifier(6, 3)
+    tokens = torch.randn(2, 2, S, 6, generator=generator)
+    for n in range(2):
+        embeddings = [sum(tokens[n, e, s] for s in range(S)) / S for e in range(2)]
+        torch.testing.assert_close(net(tokens)[n], net.head((embeddings[0] + embeddings[1]) / 2))

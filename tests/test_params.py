@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asma import params
+from asma.augment import Augment
+from asma.backbones import Encoder
+from asma.data.clips import Prepare
+from asma.data.parse import Parse
+from asma.data.sets import Set
+from asma.data.synthetic import Synthesize
+from asma.distillation import Distill
+from asma.masking import Mask
+from asma.methods import Pretrain
+from asma.motion import Motion
+from asma.params import ParamsError
+from asma.protocols.finetuned import Finetune
+from asma.protocols.frozen import Fuse, Probe
+from asma.training import Run
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = """
+train:
+  epochs: 10
+  rate: 1e-3
+  inner:
+    width: 4
+  schedules:
+    small:
+      epochs: 40
+      inner:
+        width: 2
+deep:
+  down:
+    epochs: 3
+    rate: 0.5
+word: seed
+"""
+
+
+@dataclass(frozen=True)
+class Inner:
+    width: int = 1
+    depth: int = 7
+
+
+@dataclass(frozen=True)
+class Train:
+    epochs: int
+    rate: float
+    name: str = "plain"
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ValueError(f"train.epochs: found {self.epochs}, expected 0 or more")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_section_becomes_a_dataclass_with_its_defaults(file: Path) -> None:
+    assert params.load("train", Train, file=file) == Train(10, 1e-3, "plain", Inner(4, 7))
+
+
+def test_a_number_in_the_notation_that_dvc_writes_is_a_number(file: Path) -> None:
+    # YAML 1.1 takes 1e-3 for a word, and `-S pretrain.weight_decay=1e-3` leaves just that
+    assert params.section("train", file=file)["rate"] == "1e-3"
+    assert params.load("train", Train, file=file).rate == 0.001
+
+
+def test_a_dotted_name_goes_down(file: Path) -> None:
+    assert params.load("deep.down", Train, file=file).epochs == 3
+
+
+def test_a_schedule_changes_the_few_values_it_names(file: Path) -> None:
+    small = params.load("train", Train, "small", file)
+    assert (small.epochs, small.rate, small.inner.width, small.inner.depth) == (40, 1e-3, 2, 7)
+
+
+def test_a_schedule_that_a_section_does_not_know_changes_nothing(file: Path) -> None:
+    assert params.load("train", Train, "paper", file) == params.load("train", Train, file=file)
+    assert params.load("deep.down", Train, "small", file).epochs == 3
+
+
+def test_a_schedule_leaves_the_section_itself_as_it_was(file: Path) -> None:
+    params.load("train", Train, "small", file)
+    assert params.load("train", Train, file=file).inner.width == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("  epochs: 10", "  epochz: 10", ["train", "unknown key 'epochz'", "'epochs'"]),
+        ("    width: 4", "    widht: 4", ["train.inner", "unknown key 'widht'", "'width'"]),
+        ("  rate: 1e-3\n", "", ["train", "missing rate"]),
+        ("  epochs: 10", "  epochs: many", ["train.epochs", "found 'many'", "integer"]),
+        ("  epochs: 10", "  epochs: 1.5", ["train.epochs", "found 1.5", "integer"]),
+        ("  epochs: 10", "  epochs: -1", ["train.epochs", "found -1", "expected 0 or more"]),
+        ("train:", "trian:", ["top level", "'train' not found", "'trian'"]),
+        ("  schedules:\n    small:", "  schedules:\n    - small:", ["train.schedules", "expected a mapping"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_key(file: Path, before: str, after: str, said: list[str]) -> None:
+    assert before in TEXT
+    file.write_text(TEXT.replace(before, after, 1))
+    with pytest.raises(ParamsError) as caught:
+        params.load("train", Train, file=file)
+    for word in (str(file), *said):
+        assert word in str(caught.value)
+
+
+def test_a_mistake_in_a_schedule_is_found_where_the_schedule_holds(file: Path) -> None:
+    file.write_text(TEXT.replace("      epochs: 40", "      epoch: 40"))
+    with pytest.raises(ParamsError, match="unknown key 'epoch'; expected 'epochs'"):
+        params.load("train", Train, "small", file)
+
+
+def test_a_value_is_no_section(file: Path) -> None:
+    with pytest.raises(ParamsError, match="word: found 'seed', expected a section"):
+        params.load("word", Train, file=file)
+    with pytest.raises(ParamsError, match="word: key 'down' not found, there is 'seed'"):
+        params.load("word.down", Train, file=file)
+
+
+def test_a_file_that_is_missing_or_no_mapping_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(ParamsError, match="not found; run from the root"):
+        params.read(path)
+    path.write_text("- a\n- b\n")
+    with pytest.raises(ParamsError, match="found list, expected a mapping"):
+        params.read(path)
+    path.write_text("a: [1\nb: 2\n")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        params.read(path)
+
+
+SECTIONS: list[tuple[str, type[Any]]] = [
+    ("synthesize", Synthesize),
+    ("parse", Parse),
+    ("prepare", Prepare),
+    ("motion", Motion),
+    ("augment", Augment),
+    ("mask", Mask),
+    ("encoder", Encoder),
+    ("pretrain", Pretrain),
+    ("probe", Probe),
+    ("finetune", Finetune),
+    ("fuse", Fuse),
+    ("distill", Distill),
+    ("run", Run),
+]
+
+
+def schedules() -> list[str]:
+    content = params.read(ROOT / "params.yaml")
+    found = {schedule for part in content.values() if isinstance(part, dict) for schedule in part.get("schedules", {})}
+    return ["paper", *sorted(found)]
+
+
+@pytest.mark.parametrize(("name", "cls"), SECTIONS)
+def test_every_section_loads_under_every_schedule(name: str, cls: type[Any]) -> None:
+    for schedule in schedules():
+        assert isinstance(params.load(name, cls, schedule, ROOT / "params.yaml"), cls)
+
+
+def test_every_set_loads_and_names_a_schedule_there_is() -> None:
+    content = params.read(ROOT / "params.yaml")
+    for name in content["sets"]:
+        known = params.load(f"sets.{name}", Set, file=ROOT / "params.yaml")
+        assert known.schedule in schedules()
+        assert known.splits
+
+
+def test_what_is_in_the_table_is_known() -> None:
+    content = params.read(ROOT / "params.yaml")
+    splits = {f"{name}_{split}" for name in content["datasets"] for split in content["sets"][name]["splits"]}
+    assert set(content["splits"]) <= splits
+    assert set(content["benchmarks"]) <= set(content["splits"])
+    assert {content["fuse"]["first"], content["fuse"]["second"]} <= set(content["encoders"])
+    assert set(content["ensemble"]["weights"]) >= set(content["streams"])
+    for name, ends in content["transfers"].items():
+        assert name == f"{ends['source']}_to_{ends['target']}"
+        assert ends["source"] in content["benchmarks"]
+        assert ends["target"] in content["splits"]

@@ -1,0 +1,549 @@
+"""The whole pipeline at a tiny scale, through `dvc repro` itself, in a repository of its own.
+
+It is made once (`built`, some minutes); a test that changes something gets a copy of it (`project`).
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.serialize import modify_yaml
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from safetensors.numpy import load_file
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,n_train,n_test,params,macs,flops,epochs,seed"
+BENCHMARK, TARGET = "demo_ntu_xsub", "demo_pku_xsub"
+ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
+STREAMS = ("joint", "bone")
+KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
+TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
+
+# What makes the demonstration tiny: three subjects, two of them to train on, and an epoch or two.
+TINY: dict[str, dict[str, Any]] = {
+    "synthesize": {"subjects": 3, "replications": 1, "videos": 6, "instances": 8, "shortest": 20, "longest": 24},
+    "run": {"threads": 1},
+    "pretrain": {"epochs": 2, "batch_size": 12, "projector": 32, "warmup_epochs": 0},
+    "probe": {"epochs": 2},
+    "finetune": {"epochs": 1, "batch_size": 12},
+    "fuse": {"fit": {"pretrain": {"epochs": 2}, "finetune": {"epochs": 2}}},
+    "distill": {"epochs": 1, "batch_size": 12},
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit status."""
+
+    status: int
+    text: str
+    seconds: float = 0.0
+
+    @property
+    def ran(self) -> list[str]:
+        """Stages that DVC ran, in order."""
+        return re.findall(r"Running stage '([^']+)'", self.text)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository with the pipeline in it."""
+
+    path: Path
+
+    def environment(self) -> dict[str, str]:
+        foreign = ("DVC_", "MLFLOW_", "GIT_", "PYTEST_", "COV_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        return {
+            **kept,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "true",
+            "DVC_SITE_CACHE_DIR": str(self.path.parent / "site"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def say(self, *command: str) -> Said:
+        """Run a command, whatever comes of it."""
+        began = time.monotonic()
+        process = self.start(*command)
+        text, _ = process.communicate()
+        return Said(process.returncode, text, time.monotonic() - began)
+
+    def do(self, *command: str) -> Said:
+        """Run a command that has to succeed."""
+        said = self.say(*command)
+        assert said.status == 0, said.text[-3000:]
+        return said
+
+    def dvc(self, *arguments: str) -> Said:
+        return self.do(sys.executable, "-m", "dvc", *arguments)
+
+    def stage(self, name: str, **options: object) -> tuple[str, ...]:
+        """The command of a stage script."""
+        told = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        return (sys.executable, "-m", f"stages.{name}", *told)
+
+    def pretrain(self, out: str, **options: object) -> tuple[str, ...]:
+        which = {"encoder": "lowdeg_highmot", "benchmark": f"data/benchmarks/{BENCHMARK}.h5", "stream": "joint"}
+        return self.stage("pretrain", **{**which, "out": out, **options})
+
+    def commit(self) -> None:
+        self.do("git", "add", "--all")
+        self.do("git", "commit", "--quiet", "--message", "as it is")
+
+    def shrink(self, changes: Mapping[str, Any]) -> None:
+        """Change params.yaml; where a section has a schedule for the demonstration, there."""
+        with modify_yaml(self.path / "params.yaml") as content:
+            for key, value in changes.items():
+                if not isinstance(value, dict):
+                    content[key] = value
+                    continue
+                into = (
+                    content[key].get("schedules", {}).get("demonstration", content[key])
+                    if key != "run"
+                    else content[key]
+                )
+                into.update(value)
+
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.path}/mlflow.db")
+
+    def logged(self) -> list[Run]:
+        """Every run of every experiment in the store at the root."""
+        client = self.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, max_results=1000))
+
+    def table(self) -> list[dict[str, str]]:
+        with open(self.path / "report" / "results.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The content of every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def make(path: Path) -> None:
+    """A repository with what git knows or would know of this one, and tiny parameters."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.split("\0")):
+        if name == "dvc.lock" or name.startswith(("report/", "tests/")) or not (ROOT / name).is_file():
+            continue
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, path / name)
+    project = Project(path)
+    project.shrink({"streams": list(STREAMS), **TINY})
+    project.do("git", "init", "--quiet")
+    project.do("git", "config", "user.name", "Somebody")
+    project.do("git", "config", "user.email", "somebody@example.org")
+    project.commit()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Said]:
+    """The pipeline, run once for all processes that share these tests, and what it said."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    project, told = Project(shared / "pipeline" / "project"), shared / "pipeline.json"
+    with open(shared / "pipeline.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            make(project.path)
+            said = project.say(sys.executable, "-m", "asma.repro")
+            if said.status == 0:
+                project.commit()
+            told.write_text(json.dumps(vars(said)))
+    said = Said(**json.loads(told.read_text()))
+    assert said.status == 0, said.text[-3000:]
+    return project, said
+
+
+@pytest.fixture
+def project(built: tuple[Project, Said], tmp_path: Path) -> Iterator[Project]:
+    """A copy of the finished project to change; taken away afterwards."""
+    copy = Project(tmp_path / "project")
+    shutil.copytree(built[0].path, copy.path, symlinks=True)
+    yield copy
+    shutil.rmtree(copy.path)
+
+
+def matrix(stage: str, words: tuple[str, ...], streams: tuple[str, ...] = STREAMS) -> list[str]:
+    return [f"{stage}@{word}-{BENCHMARK}-{stream}" for word in words for stream in streams]
+
+
+def every_stage() -> list[str]:
+    sets = ("demo_ntu", "demo_pku")
+    return [
+        "synthesize",
+        *(f"{stage}@{name}" for stage in ("parse", "prepare", "motion") for name in sets),
+        *(f"split@{benchmark}" for benchmark in (BENCHMARK, TARGET)),
+        *(name for stage in ("pretrain", "probe", "finetune") for name in matrix(stage, ENCODERS)),
+        *(name for stage in ("fuse", "distill") for name in matrix(stage, KINDS)),
+        TRANSFER,
+        f"baseline@{BENCHMARK}",
+        f"efficiency@{BENCHMARK}",
+        "ensemble",
+        "table",
+    ]
+
+
+def every_row() -> list[tuple[str, str, str, str, str]]:
+    """benchmark, stage, mode, encoder and stream of each row that the parameters imply."""
+    rows = []
+    first, second, random = ENCODERS
+    for stream in (*STREAMS, "2s"):
+        found = [
+            *(("probe", mode, encoder) for encoder in ENCODERS for mode in ("linear", "standardised", "knn")),
+            *(("finetune", "finetuned", encoder) for encoder in (first, second)),
+            ("finetune", "scratch", random),
+            *(("fuse", f"{how}_{of}", "both") for how in ("aligned", "averaged") for of in ("probed", "finetuned")),
+            *(("distill", f"distilled_{of}", "student") for of in ("probed", "finetuned")),
+        ]
+        moved = [
+            *(("transfer", f"transferred_from_{BENCHMARK}", encoder) for encoder in (first, second, "both")),
+            ("transfer", "scratch", random),
+        ]
+        for benchmark, results in ((BENCHMARK, found), (TARGET, moved)):
+            for stage, mode, encoder in results:
+                rows.append((benchmark, "ensemble" if stream == "2s" else stage, mode, encoder, stream))
+    return [*rows, (BENCHMARK, "baseline", "ridge", "coordinates", "joint")]
+
+
+def test_every_stage_runs_once_and_is_counted(built: tuple[Project, Said]) -> None:
+    said = built[1]
+    assert Counter(said.ran) == Counter(every_stage())
+    total = len(every_stage())
+    assert re.findall(r"\[(\d+)/(\d+)\] Running", said.text) == [(str(k + 1), str(total)) for k in range(total)]
+
+
+def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(built: tuple[Project, Said]) -> None:
+    said = built[1].text
+    table = said[said.index("Running stage 'table'") :]
+    assert re.search(rf"{BENCHMARK} \(demonstration\) +joint +bone +2s", table)
+    for word in ("both aligned_probed", "student distilled_finetuned", "coordinates ridge", "random scratch"):
+        assert re.search(rf"{word} +\d+\.\d\d", table)
+    assert "The report lies in report/" in table
+    assert "Three things to try next" in table
+
+
+def test_the_results_have_the_rows_that_the_parameters_imply_and_no_others(built: tuple[Project, Said]) -> None:
+    project = built[0]
+    text = (project.path / "report" / "results.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[0] == COLUMNS
+    rows = project.table()
+    found = [(row["benchmark"], row["stage"], row["mode"], row["encoder"], row["stream"]) for row in rows]
+    assert Counter(found) == Counter(every_row())
+    as_json = json.loads((project.path / "report" / "results.json").read_text(encoding="utf-8"))
+    rows_of_json = as_json if isinstance(as_json, list) else as_json["results"]
+    assert [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in rows_of_json] == found
+
+
+def test_every_row_is_complete_and_within_reason(built: tuple[Project, Said]) -> None:
+    for row in built[0].table():
+        assert 0 <= float(row["accuracy"]) <= float(row["top5"]) <= 100
+        assert (int(row["n_train"]), int(row["n_test"])) == {BENCHMARK: (24, 12), TARGET: (32, 16)}[row["benchmark"]]
+        assert int(row["flops"]) == 2 * int(row["macs"]) > 0
+        assert row["seed"] == "1"
+        epochs = {"linear": 2, "standardised": 2, "finetuned": 1, "aligned_probed": 2, "knn": 0, "ridge": 0}
+        assert int(row["epochs"]) == epochs.get(row["mode"], int(row["epochs"]))
+    params = {(row["mode"], row["stream"]): int(row["params"]) for row in built[0].table()}
+    assert params["knn", "joint"] == 821_380
+    assert params["linear", "joint"] == 821_380 + 256 * 12 + 12
+    assert params["linear", "2s"] == 2 * params["linear", "joint"]
+
+
+def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
+    runs = built[0].path / "runs"
+    kept = {
+        "pretrain": {"weights.safetensors", "metrics.json"},
+        "probe": {"logits.npz", "metrics.json"},
+        "finetune": {"weights.safetensors", "logits.npz", "metrics.json"},
+        "fuse": {"weights.safetensors", "train_logits.npz", "logits.npz", "metrics.json"},
+        "distill": {"weights.safetensors", "logits.npz", "metrics.json"},
+    }
+    for stage, files in kept.items():
+        for word in ENCODERS if stage in ("pretrain", "probe", "finetune") else KINDS:
+            for stream in STREAMS:
+                folder = runs / stage / word / BENCHMARK / stream
+                assert {path.name for path in folder.iterdir()} == files, folder
+    for path in runs.rglob("metrics.json"):
+        stage = path.relative_to(runs).parts[0]
+        told = json.loads(path.read_text(encoding="utf-8"))
+        assert told.get("stage", stage) == stage
+        assert not any("second" in key or "time" in key for key in told), f"{path} would change with the clock"
+
+
+def test_nothing_is_left_to_resume_and_git_has_nothing_to_say(built: tuple[Project, Said]) -> None:
+    project = built[0]
+    assert not list((project.path / ".resume").rglob("*.safetensors"))
+    assert project.do("git", "status", "--porcelain").text == ""
+    assert {"dvc.lock", "report/results.md", "report/results.csv", "report/results.json"} <= set(
+        project.do("git", "ls-files").text.splitlines()
+    )
+
+
+def test_mlflow_has_one_finished_run_of_every_stage(built: tuple[Project, Said]) -> None:
+    project = built[0]
+    runs = project.logged()
+    assert Counter(run.info.run_name for run in runs) == Counter(every_stage())
+    revision = project.do("git", "rev-parse", "HEAD~1").text.strip()
+    for run in runs:
+        name, tags = run.info.run_name, run.data.tags
+        assert run.info.status == "FINISHED"
+        assert tags["dvc.stage"] == name
+        assert tags["stage"] == name.split("@")[0]
+        assert tags["revision"] == revision
+        assert run.data.metrics["duration_s"] > 0
+        if name.startswith(("pretrain", "probe", "finetune")):
+            assert f"{tags['encoder']}-{tags['benchmark']}-{tags['stream']}" == name.split("@")[1]
+
+
+def test_mlflow_has_parameters_curves_and_models(built: tuple[Project, Said]) -> None:
+    project = built[0]
+    client, runs = project.client(), {run.info.run_name: run for run in project.logged()}
+    pretrained = runs[f"pretrain@lowdeg_highmot-{BENCHMARK}-joint"]
+    assert pretrained.data.params["mask.joints"] == str(
+        yaml.safe_load((ROOT / "params.yaml").read_text())["mask"]["joints"]
+    )
+    assert pretrained.data.params["pretrain.projector"] == "32"
+    for name, curve, epochs in (
+        (f"pretrain@lowdeg_highmot-{BENCHMARK}-joint", "barlow_twins", 2),
+        (f"probe@random-{BENCHMARK}-bone", "linear", 2),
+        (f"finetune@random-{BENCHMARK}-bone", "finetune", 1),
+        (f"fuse@finetune-{BENCHMARK}-joint", "aligned", 2),
+        (f"distill@pretrain-{BENCHMARK}-joint", "distillation", 1),
+        (TRANSFER, "joint_random", 1),
+    ):
+        for of in (curve, f"{curve}_samples_per_second"):
+            points = client.get_metric_history(runs[name].info.run_id, of)
+            assert [point.step for point in points] == list(range(epochs)), (name, of)
+    accuracy = next(
+        float(row["accuracy"]) for row in project.table()
+        if (row["mode"], row["encoder"], row["stream"]) == ("linear", "random", "bone")
+    )  # fmt: skip
+    assert runs[f"probe@random-{BENCHMARK}-bone"].data.metrics["linear.accuracy"] == pytest.approx(accuracy, abs=0.01)
+    versions = client.search_model_versions("name='student'")
+    assert {version.run_id for version in versions} == {
+        run.info.run_id for name, run in runs.items() if name.startswith("distill")
+    }
+
+
+def test_a_second_repro_runs_nothing_and_changes_nothing(project: Project) -> None:
+    before = digests(project.path / "runs") | digests(project.path / "data") | digests(project.path / "report")
+    said = project.do(sys.executable, "-m", "asma.repro")
+    assert said.ran == []
+    assert said.seconds < 20  # 10 on a machine that does nothing else
+    assert digests(project.path / "runs") | digests(project.path / "data") | digests(project.path / "report") == before
+    assert project.do("git", "status", "--porcelain").text == ""
+    assert "both aligned_probed" in said.text
+    assert len(project.logged()) == len(every_stage())
+
+
+def test_a_stage_run_again_by_hand_gives_the_same_bytes(project: Project) -> None:
+    benchmark = f"data/benchmarks/{BENCHMARK}.h5"
+    project.do(*project.pretrain("again/pretrain"))
+    pretrained = f"runs/pretrain/lowdeg_highmot/{BENCHMARK}/joint"
+    told = {"encoder": "lowdeg_highmot", "benchmark": benchmark, "stream": "joint", "pretrained": pretrained}
+    project.do(*project.stage("finetune", **told, out="again/finetune"))
+    for stage in ("pretrain", "finetune"):
+        again = digests(project.path / "again" / stage)
+        assert again == digests(project.path / "runs" / stage / "lowdeg_highmot" / BENCHMARK / "joint")
+        assert "weights.safetensors" in again
+
+
+def test_data_built_again_are_the_same_bytes(project: Project) -> None:
+    project.shrink({"parse": {"workers": 2}})
+    raw, data = {"ntu": "again/raw/demo_ntu", "pku": "again/raw/demo_pku"}, "again/{}/demo_ntu.h5"
+    metrics = "again/metrics.json"
+    project.do(*project.stage("synthesize", **raw, metrics=metrics))
+    for name in ("demo_ntu", "demo_pku"):
+        assert digests(project.path / "again/raw" / name) == digests(project.path / "data/raw" / name)
+    steps: list[tuple[str, dict[str, str]]] = [
+        ("parse", {"raw": "again/raw/demo_ntu", "out": data.format("recordings"), "metrics": metrics}),
+        ("prepare", {"recordings": data.format("recordings"), "out": data.format("clips"), "metrics": metrics}),
+        ("motion", {"clips": data.format("clips"), "out": data.format("motion")}),
+    ]
+    for stage, options in steps:
+        project.do(*project.stage(stage, dataset="demo_ntu", **options))
+    folders = {"clips": "again/clips", "motion": "again/motion", "out": f"again/benchmarks/{BENCHMARK}.h5"}
+    project.do(*project.stage("split", benchmark=BENCHMARK, **folders))
+    for name in ("recordings", "clips", "motion"):
+        assert (project.path / data.format(name)).read_bytes() == (
+            project.path / f"data/{name}/demo_ntu.h5"
+        ).read_bytes()
+    split = f"benchmarks/{BENCHMARK}.h5"
+    assert (project.path / "again" / split).read_bytes() == (project.path / "data" / split).read_bytes()
+
+
+def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Project) -> None:
+    # A shorter axis: nothing is trained again at home, and the table forgets the rest though its files are still there.
+    project.shrink({"streams": ["joint"]})
+    said = project.dvc("repro")
+    assert Counter(said.ran) == Counter([TRANSFER, f"efficiency@{BENCHMARK}", "ensemble", "table"])
+    assert (project.path / "runs/probe/random" / BENCHMARK / "bone/metrics.json").is_file()
+    kept = [row for row in every_row() if row[4] == "joint"]
+    found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
+    assert Counter(found) == Counter(kept)
+    project.commit()
+
+    # The pretrainings and what depends on them. The untrained control depends on the section `mask` like every
+    # pretraining, but comes out as it was, so that what is judged on it stays.
+    before = len(project.logged())
+    said = project.dvc("exp", "run", "--name", "fewer", "--set-param", "mask.joints=8")
+    joint = ("joint",)
+    expected = [
+        *matrix("pretrain", ENCODERS, joint),
+        *matrix("probe", ENCODERS[:2], joint),
+        *matrix("finetune", ENCODERS[:2], joint),
+        *matrix("fuse", KINDS, joint),
+        *matrix("distill", KINDS, joint),
+        TRANSFER,
+        "table",
+    ]
+    assert Counter(said.ran) == Counter(expected)
+    new = [run for run in project.logged() if run.data.tags.get("dvc.exp_name") == "fewer"]
+    assert Counter(run.info.run_name for run in new) == Counter(expected)
+    assert len(project.logged()) == before + len(new)
+    masked = next(run for run in new if run.data.tags["stage"] == "pretrain")
+    assert masked.data.params["mask.joints"] == "8"
+    shown = project.dvc("exp", "show", "--only-changed", "--md")
+    assert re.search(r"\| *mask\.joints *\|", shown.text)
+    # params.yaml differs from what is committed in this one line
+    changed = project.do("git", "diff", "--unified=0", "params.yaml").text
+    assert re.findall(r"^[+-] +(\w.*)$", changed, re.MULTILINE) == ["joints: 9", "joints: 8"]
+
+
+def test_an_encoder_that_is_no_longer_named_leaves_the_table(project: Project) -> None:
+    project.shrink({"encoders": list(ENCODERS[:2]), "transfers": {}})
+    with modify_yaml(project.path / "params.yaml") as content:
+        content["transfers"] = {}
+    said = project.dvc("repro")
+    assert Counter(said.ran) == Counter(["ensemble", "table"])
+    found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
+    assert Counter(found) == Counter(row for row in every_row() if row[0] == BENCHMARK and row[3] != "random")
+
+
+def test_an_experiment_in_a_folder_of_its_own_logs_to_the_one_store(project: Project) -> None:
+    before = digests(project.path / "runs")
+    said = project.dvc("exp", "run", "--temp", "--name", "apart", "--set-param", "baseline.alpha=2")
+    assert Counter(said.ran) == Counter([f"baseline@{BENCHMARK}", "table"])
+    new = [run for run in project.logged() if run.data.tags.get("dvc.exp_name") == "apart"]
+    assert Counter(run.info.run_name for run in new) == Counter(said.ran)
+    assert {run.info.status for run in new} == {"FINISHED"}
+    ridge = next(run for run in new if run.data.tags["stage"] == "baseline")
+    assert ridge.data.params["alpha"] == "2.0"
+    report = next(run for run in new if run.data.tags["stage"] == "table")
+    assert (Path(report.info.artifact_uri.removeprefix("file://")) / "results.md").is_file()
+    assert digests(project.path / "runs") == before
+    assert project.do("git", "status", "--porcelain").text == ""
+
+
+def kill_after_an_epoch(project: Project, *command: str) -> str:
+    """Start a stage and kill it, without a chance to tidy up, as soon as it has left a checkpoint; what it said."""
+    checkpoint = project.path / ".resume/pretrain/lowdeg_highmot" / BENCHMARK / "joint/encoder.safetensors"
+    checkpoint.unlink(missing_ok=True)
+    process = project.start(*command)
+    until = time.monotonic() + 120
+    while not checkpoint.is_file():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until, "no checkpoint in two minutes"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    text, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert checkpoint.is_file()
+    return text
+
+
+def test_a_killed_stage_goes_on_where_it_was_and_ends_the_same(project: Project) -> None:
+    project.shrink({"pretrain": {"epochs": 12}})
+    assert "going on" not in project.do(*project.pretrain("whole")).text
+    kill_after_an_epoch(project, *project.pretrain("killed"))
+    assert not (project.path / "killed").exists()
+    said = project.do(*project.pretrain("killed")).text
+    epoch = int(re.findall(r"going on with epoch (\d+)", said)[0])
+    assert 1 <= epoch < 12
+    assert digests(project.path / "killed") == digests(project.path / "whole")
+    assert not list((project.path / ".resume").rglob("*.safetensors"))
+
+
+def test_a_killed_stage_starts_anew_with_other_parameters(project: Project) -> None:
+    project.shrink({"pretrain": {"epochs": 12}})
+    kill_after_an_epoch(project, *project.pretrain("first"))
+    project.shrink({"pretrain": {"epochs": 2}, "seed": 2})
+    said = project.do(*project.pretrain("second")).text
+    assert "of other parameters, data or code; starting anew" in said
+    fresh = project.do(*project.pretrain("fresh")).text
+    assert "starting anew" not in fresh
+    assert digests(project.path / "second") == digests(project.path / "fresh")
+    first = load_file(project.path / f"runs/pretrain/lowdeg_highmot/{BENCHMARK}/joint/weights.safetensors")
+    second = load_file(project.path / "second/weights.safetensors")
+    assert any((first[name] != second[name]).any() for name in first)
+
+
+def test_bad_raw_files_stop_the_parse_by_name_or_are_left_out_when_told(project: Project) -> None:
+    raw = project.path / "data/raw/demo_ntu"
+    short, wrong = sorted(raw.glob("*.skeleton"))[3:5]
+    lines = short.read_text().splitlines(keepends=True)
+    short.write_text("".join(lines[:100]))
+    lines = wrong.read_text().splitlines(keepends=True)
+    lines[4] = lines[4].replace(" ", " x", 1)
+    wrong.write_text("".join(lines))
+    told = {"dataset": "demo_ntu", "raw": "data/raw/demo_ntu", "metrics": "again/metrics.json"}
+    said = project.say(*project.stage("parse", **told, out="again/recordings.h5"))
+    assert said.status == 1
+    assert "found 2 bad files" in said.text
+    assert re.search(rf"{short.name}:\d+: ", said.text)
+    assert re.search(rf"{wrong.name}:5: ", said.text)
+    assert "Traceback" not in said.text
+    assert not (project.path / "again/recordings.h5").exists()
+
+    project.shrink({"parse": {"on_error": "skip"}})
+    said = project.do(*project.stage("parse", **told, out="again/recordings.h5"))
+    metrics = json.loads((project.path / "again/metrics.json").read_text())
+    assert (metrics["recordings"], metrics["bad"]) == (34, 2)
+    assert [path.name in line for path, line in zip((short, wrong), metrics["names"]["bad"], strict=True)] == [
+        True,
+        True,
+    ]

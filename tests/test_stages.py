@@ -1,0 +1,368 @@
+"""The pipeline as it is written: names, dependencies, parameters, style. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES = sorted(PIPELINE)
+
+# Change no result: an edit of how options are read or what is reported reruns nothing.
+LEAVES = {"asma/__init__.py", "asma/params.py", "asma/cli.py", "asma/tracking.py", "asma/progress.py"}
+# Data files that code reads, by the module that reads them.
+DATA = {
+    "asma/skeleton.py": {"asma/layouts"},
+    "asma/data/parse.py": {"asma/data/lists"},
+    "asma/report/page.py": {"asma/report/page.html"},
+    "asma/report/tables.py": {"asma/report/paper.yaml"},
+    "stages/split.py": {"asma/data/lists"},
+}
+# Stages without a section of their own in params.yaml, and where the rest of what they leave lies.
+SECTIONLESS = {"split", "efficiency", "table"}
+ELSEWHERE = {
+    "synthesize": {"data/raw"},
+    "parse": {"data/recordings"},
+    "prepare": {"data/clips"},
+    "motion": {"data/motion"},
+    "split": {"data/benchmarks"},
+    "table": {"report"},
+}
+# What a room may import, from the bottom up: a room may name only rooms above it in this list.
+ROOMS = {
+    "skeleton": "",
+    "progress": "",
+    "params": "",
+    "cli": "",
+    "tracking": "",
+    "losses": "",
+    "evaluation": "",
+    "efficiency": "",
+    "report": "",
+    "streams": "skeleton",
+    "augment": "skeleton",
+    "masking": "skeleton",
+    "motion": "skeleton",
+    "training": "progress",
+    "data": "skeleton streams progress",
+    "backbones": "skeleton",
+    "views": "skeleton streams augment masking motion",
+    "fusion": "skeleton backbones losses training",
+    "distillation": "skeleton backbones losses training",
+    "methods": "skeleton backbones losses views training",
+    "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
+    "results": "backbones data efficiency evaluation",
+    "repro": "params report",
+}
+
+
+def code(path: str) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), path)
+
+
+def modules() -> list[str]:
+    """All code of the package and the stages."""
+    return sorted(str(p.relative_to(ROOT).as_posix()) for top in ("asma", "stages") for p in (ROOT / top).rglob("*.py"))
+
+
+def imported(path: str) -> set[str]:
+    """Files of this project that a file imports, with the packages on the way."""
+    names: set[str] = set()
+    for node in ast.walk(code(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            place = "/".join(parts[:depth])
+            found |= {file for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()}
+    return found
+
+
+def closure(path: str) -> set[str]:
+    """Files of this project that a file needs, itself included."""
+    needed, todo = {path}, [path]
+    while todo:
+        new = imported(todo.pop()) - needed
+        needed |= new
+        todo += new
+    return needed
+
+
+def definition(stage: str) -> dict[str, Any]:
+    return PIPELINE[stage].get("do", PIPELINE[stage])
+
+
+def outs(stage: str) -> list[str]:
+    return [out if isinstance(out, str) else next(iter(out)) for out in definition(stage)["outs"]]
+
+
+def flow(text: str) -> Iterator[int]:
+    """Lines on which a list or a mapping that is not empty stands in brackets."""
+    tokens = list(yaml.scan(text))
+    for token, following in zip(tokens, tokens[1:], strict=False):
+        if isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)) and not isinstance(
+            following, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
+        ):
+            yield token.start_mark.line + 1
+
+
+def test_the_check_of_style_finds_brackets() -> None:
+    assert list(flow("a:\n  - b\nc: [1, 2]\nd: {}\ne: []\nf: {g: 1}\nh: x[1]\n")) == [3, 6]
+
+
+@pytest.mark.parametrize("file", ["dvc.yaml", "params.yaml"])
+def test_lists_and_mappings_are_in_block_style(file: str) -> None:
+    assert list(flow((ROOT / file).read_text(encoding="utf-8"))) == []
+
+
+def test_an_override_by_dvc_changes_its_line_and_no_other(tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    copy = tmp_path / "params.yaml"
+    copy.write_text(before, encoding="utf-8")
+    apply_overrides(copy, ["mask.joints=3"])
+    assert PARAMS["mask"]["joints"] != 3
+    after = copy.read_text(encoding="utf-8").splitlines()
+    changed = [(a, b) for a, b in zip(before.splitlines(), after, strict=True) if a != b]
+    assert changed == [(f"  joints: {PARAMS['mask']['joints']}", "  joints: 3")]
+
+
+def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
+    scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
+    assert scripts == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_its_script_its_section_and_its_folder_have_one_name(stage: str) -> None:
+    own = definition(stage)
+    assert re.match(rf"python -m stages\.{stage} ", own["cmd"])
+    assert (stage in PARAMS) == (stage not in SECTIONLESS)
+    for out in outs(stage):
+        assert any(out.startswith(f"{folder}/") for folder in {f"runs/{stage}", *ELSEWHERE.get(stage, set())}), out
+    text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    assert re.findall(r"tracking\.run\(\s*\"(\w+)\"", text) == [stage]
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if "matrix" in PIPELINE[stage]])
+def test_the_path_of_a_run_is_its_axes_in_order(stage: str) -> None:
+    if stage in ELSEWHERE:
+        return
+    axes = "/".join(f"${{item.{axis}}}" for axis in PIPELINE[stage]["matrix"])
+    for out in outs(stage):
+        assert re.fullmatch(rf"runs/{stage}/{re.escape(axes)}/[\w.]+", out)
+
+
+def test_nobody_but_its_own_stage_writes_an_output() -> None:
+    every = [out for stage in STAGES for out in outs(stage)]
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_it_imports_and_on_no_other(stage: str) -> None:
+    needed = closure(f"stages/{stage}.py")
+    expected = {path for path in needed if path not in LEAVES and (ROOT / path).stat().st_size}
+    for path in needed:
+        expected |= DATA.get(path, set())
+    listed = [dep for dep in definition(stage).get("deps", []) if dep.startswith(("asma/", "stages/"))]
+    assert sorted(listed) == sorted(expected)
+
+
+def test_every_data_file_of_the_package_is_somebodys() -> None:
+    known = set().union(*DATA.values())
+    for path in (ROOT / "asma").rglob("*"):
+        name = path.relative_to(ROOT).as_posix()
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in name:
+            assert any(name == entry or name.startswith(f"{entry}/") for entry in known), name
+
+
+def test_who_names_a_data_file_is_known_to_read_it() -> None:
+    for path in modules():
+        words = {
+            node.value
+            for node in ast.walk(code(path))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value
+        }
+        for entry in set().union(*DATA.values()):
+            name = entry.rpartition("/")[2]
+            if any(word == name or f"{name}/" in word for word in words):
+                assert entry in DATA.get(path, set()), f"{path} names {entry}"
+
+
+# What functions that get the whole of params.yaml read of it.
+READ_BY = {
+    "results.stream_groups": {"encoders", "benchmarks", "streams", "fuse.modes", "distill.teachers", "transfers"},
+    "collect": {"encoders", "benchmarks", "streams", "fuse.modes", "distill.teachers", "transfers", "sets"},
+}
+# How a section that a script loads is listed, where that is not by its name: what changes no result is left out.
+LISTED = {"run": {"run.precision", "run.schedules"}, "parse": {"parse.on_error"}}
+
+
+def dotted(node: ast.expr) -> str | None:
+    """`params.read` of the syntax tree of params.read."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def is_read(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and dotted(node.func) == "params.read"
+
+
+def sections(stage: str) -> set[str]:
+    """What a script reads of the parameters: sections it loads and keys it looks up, the widest of each."""
+    tree = code(f"stages/{stage}.py")
+    whole: set[str | None] = set()  # names that stand for all of params.yaml
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            pairs = (
+                zip(target.elts, value.elts, strict=True)
+                if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+                else [(target, value)]
+            )
+            whole |= {dotted(name) for name, given in pairs if is_read(given)}
+
+    def all_of_it(node: ast.expr) -> bool:
+        return is_read(node) or (isinstance(node, ast.Name) and node.id in whole)
+
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = dotted(node.func)
+            if called == "params.load":
+                first = node.args[0]
+                if isinstance(first, ast.Constant):
+                    found |= LISTED.get(str(first.value), {str(first.value)})
+                else:
+                    assert ast.unparse(first) == "f'sets.{dataset}'"
+                    arguments = {a.arg for n in tree.body if isinstance(n, ast.FunctionDef) for a in n.args.args}
+                    found.add("sets.${item}" if "dataset" in arguments else "sets")
+            elif any(all_of_it(argument) for argument in node.args):
+                found |= READ_BY[str(called)]
+        elif isinstance(node, ast.Subscript):
+            keys: list[str] = []
+            inner: ast.expr = node
+            while isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Constant):
+                keys.insert(0, str(inner.slice.value))
+                inner = inner.value
+            if all_of_it(inner):
+                found.add(".".join(keys))
+    return {key for key in found if not any(key.startswith(f"{other}.") for other in found)}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_parameters_it_reads_and_no_others(stage: str) -> None:
+    listed = definition(stage)["params"]
+    assert sorted(listed) == sorted(sections(stage))
+
+
+def test_the_functions_that_get_all_parameters_read_what_is_said_of_them() -> None:
+    for name, path in (("results.stream_groups", "asma/results.py"), ("collect", "asma/report/collect.py")):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for key in READ_BY[name]:
+            spelt = "".join(rf'\["{part}"\]' for part in key.split("."))
+            assert re.search(rf'content{spelt}|params, "{re.escape(key)}"\)|params\.get\("{key}"\)', text), key
+
+
+def test_every_parameter_has_a_reader() -> None:
+    listed = {key for stage in STAGES for key in definition(stage)["params"]}
+    axes = {
+        word.strip("${}")
+        for stage in STAGES
+        for word in [PIPELINE[stage].get("foreach"), *PIPELINE[stage].get("matrix", {}).values()]
+        if word
+    }
+    for section in PARAMS:
+        assert any(key == section or key.startswith(f"{section}.") for key in listed | axes), section
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_fits_on_a_screen(stage: str) -> None:
+    text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 75
+    summary = str(ast.get_docstring(ast.parse(text))).splitlines()[0]
+    assert re.search(r"\S → \S", summary), f"no arrow: {summary}"
+
+
+def test_the_rooms_stand_in_order() -> None:
+    above: set[str] = set()
+    for room, allowed in ROOMS.items():
+        assert set(allowed.split()) <= above, room
+        above.add(room)
+    found = {
+        path.stem for path in (ROOT / "asma").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert found - {"__init__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path not in ("asma/__init__.py", "stages/__init__.py")])
+def test_imports_run_downwards(path: str) -> None:
+    top, room = path.removesuffix(".py").split("/")[:2]
+    used = {f.removesuffix(".py").split("/")[1] for f in imported(path) if f not in LEAVES | {"stages/__init__.py"}}
+    used |= {Path(f).stem for f in imported(path) & LEAVES} - {"__init__"}
+    if path == "stages/table.py":
+        assert used == {"cli", "params", "tracking", "report"}
+    elif top == "stages":
+        assert not any(f.startswith("stages/") for f in imported(path)), "a stage imports another"
+        assert not used & {"report", "repro"}
+    else:
+        assert used - {room} <= set(ROOMS[room].split()), f"{path} imports {used}"
+
+
+def libraries(path: str, *, at_once: bool = False) -> set[str]:
+    """Top names of the modules that a file imports; with `at_once` only those it imports when it is imported."""
+
+    def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+        for node in ast.iter_child_nodes(tree):
+            lazy = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            if not (at_once and (lazy or typing)):
+                yield node
+                yield from nodes(node)
+
+    found = set()
+    for node in nodes(code(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_the_report_knows_neither_models_nor_mlflow() -> None:
+    for path in closure("stages/table.py") - LEAVES:
+        assert not libraries(path) & {"torch", "mlflow", "safetensors"}, path
+
+
+def test_only_the_tracking_knows_mlflow_and_only_when_it_is_needed() -> None:
+    assert [path for path in modules() if "mlflow" in libraries(path)] == ["asma/tracking.py"]
+    assert not libraries("asma/tracking.py", at_once=True) & {"mlflow", "torch", "matplotlib", "numpy"}
+
+
+def test_readers_do_without_torch() -> None:
+    for path in modules():
+        if path.startswith("asma/data/") and path != "asma/data/batches.py":
+            assert not libraries(path) & {"torch", "sklearn", "matplotlib"}, path
+
+
+def test_nothing_is_unpickled() -> None:
+    for path in modules():
+        for node in ast.walk(code(path)):
+            if isinstance(node, ast.Call):
+                assert dotted(node.func) not in ("torch.load", "pickle.load", "pickle.loads", "joblib.load"), path
+                assert not any(
+                    keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False" for keyword in node.keywords
+                ), path

@@ -1,0 +1,479 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Generator, Tensor, nn
+
+from asma import training
+from asma.training import Checkpoint, Fit, NotFinite, Run, WeightsError
+
+CPU = torch.device("cpu")
+N = 13
+X = torch.randn(N, 3, 6, 5, generator=Generator().manual_seed(1))
+Y = torch.arange(N) % 4
+
+Loss = Callable[[Tensor, Generator], Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was() -> Iterator[None]:
+    """`Run.start` changes torch for the whole process."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)
+
+
+class Toy(nn.Module):
+    """All that makes resuming hard: dropout, running statistics, weights that lie channels-last in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 4, 3)
+        self.unused = nn.Linear(2, 2)
+        self.unused.requires_grad_(False)
+        for layer in (self.first, self.second):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.dropout(F.relu(self.norm(self.first(x))), 0.5, self.training)
+        return self.second(h).mean(dim=(2, 3))
+
+
+def loss_of(module: nn.Module, stop_at: int | None = None) -> Loss:
+    """Cross-entropy of noisy clips; raises KeyboardInterrupt at a given call, as a kill would come."""
+    calls = 0
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        nonlocal calls
+        if calls == stop_at:
+            raise KeyboardInterrupt
+        calls += 1
+        noise = torch.randn(len(index), 3, 6, 5, generator=generator)
+        return F.cross_entropy(module(X[index] + 0.1 * noise), Y[index])
+
+    return loss
+
+
+HOW = Fit(epochs=5, batch_size=4, learning_rate=0.02, weight_decay=1e-3, warmup_epochs=1)
+STEPS = 3  # an epoch: 4 + 4 + 4, the thirteenth alone is left out
+
+
+class Curves:
+    def __init__(self) -> None:
+        self.points: list[tuple[int, dict[str, float]]] = []
+
+    def epoch(self, epoch: int, **metrics: float) -> None:
+        self.points.append((epoch, metrics))
+
+
+def train(
+    module: nn.Module,
+    how: Fit = HOW,
+    *,
+    stop_at: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    log: Curves | None = None,
+    seed: int = 1,
+) -> list[float]:
+    """Train in place; the mean loss of every epoch."""
+    return training.fit(
+        module, loss_of(module, stop_at), N, how, run=Run(), device=CPU, seed=seed, label="toy", log=log,
+        curve="error", checkpoint=checkpoint,
+    )  # fmt: skip
+
+
+def trained(how: Fit = HOW, *, checkpoint: Checkpoint | None = None, seed: int = 1) -> Toy:
+    module = Toy()
+    train(module, how, checkpoint=checkpoint, seed=seed)
+    return module
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(150, 10), (10, 1), (12, 0), (3, 3), (1, 0)])
+def test_the_rate_warms_up_and_falls_along_half_a_cosine(epochs: int, warmup: int) -> None:
+    how = Fit(epochs=epochs, batch_size=8, learning_rate=0.4, warmup_epochs=warmup)
+    for epoch in range(epochs):
+        if epoch < warmup:
+            expected = 0.4 / warmup * epoch
+        else:
+            expected = 0.2 + 0.2 * math.cos(math.pi * (epoch - warmup) / (epochs - warmup))
+        assert training.learning_rate(epoch, how) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_rate_is_full_when_the_warm_up_is_over() -> None:
+    assert training.learning_rate(10, Fit(epochs=150, batch_size=8, learning_rate=0.005, warmup_epochs=10)) == 0.005
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"),
+    [(8, 4, [4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3]), (1, 8, [1])],
+)
+def test_a_last_smaller_batch_is_kept_and_a_single_sample_is_not(n: int, size: int, sizes: list[int]) -> None:
+    parts = training.batches(n, size, Generator().manual_seed(3))
+    assert [len(part) for part in parts] == sizes
+    seen = torch.cat(parts).tolist()
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(range(n))
+
+
+def test_every_sample_comes_up_and_their_order_is_drawn() -> None:
+    first, second = (torch.cat(training.batches(50, 8, Generator().manual_seed(s))).tolist() for s in (1, 2))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+
+
+def test_training_lowers_the_loss_and_ends_in_evaluation_mode() -> None:
+    module = Toy()
+    history = train(module, Fit(epochs=40, batch_size=6, learning_rate=0.02))
+    assert not module.training
+    assert history[-1] < 0.6 * history[0]
+
+
+def test_the_log_gets_one_point_an_epoch_with_the_rate_of_that_epoch() -> None:
+    log = Curves()
+    history = train(Toy(), log=log)
+    assert [epoch for epoch, _ in log.points] == list(range(HOW.epochs))
+    assert [told["error"] for _, told in log.points] == history
+    for epoch, told in log.points:
+        assert set(told) == {"error", "error_learning_rate", "error_samples_per_second"}
+        assert told["error_learning_rate"] == training.learning_rate(epoch, HOW)
+        assert told["error_samples_per_second"] > 0
+
+
+def test_one_seed_gives_one_result_and_another_seed_another() -> None:
+    assert same(trained(), trained())
+    assert not same(trained(), trained(seed=2))
+
+
+def test_the_order_is_drawn_anew_every_epoch_and_follows_the_seed() -> None:
+    def orders(seed: int) -> list[list[int]]:
+        module, seen = nn.Linear(1, 1), []
+
+        def loss(index: Tensor, generator: Generator) -> Tensor:
+            seen.append(index.tolist())
+            return module(torch.ones(len(index), 1)).mean()
+
+        how = Fit(epochs=3, batch_size=20, learning_rate=0.1)
+        training.fit(module, loss, 20, how, run=Run(), device=CPU, seed=seed, label="toy")
+        return seen
+
+    first, second, third = orders(1)
+    assert first != second != third != first
+    assert orders(1) == [first, second, third]
+    assert orders(2)[0] not in (first, second, third)
+
+
+def test_what_needs_no_gradient_stays() -> None:
+    assert torch.equal(trained().unused.weight, Toy().unused.weight)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_names_what_epoch_and_step(bad: float) -> None:
+    module, calls = nn.Linear(3, 1), 0
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return module(torch.ones(len(index), 3)).mean() * (bad if calls == 2 * STEPS + 2 else 1.0)
+
+    log = Curves()
+    with pytest.raises(NotFinite) as caught:
+        training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="probe joint", log=log, curve="linear")
+    said = str(caught.value)
+    assert said.startswith("probe joint: linear is ")
+    assert f"at epoch 2, step 1 of {STEPS}" in said
+    assert len(log.points) == 2
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, STEPS, 2 * STEPS, 2 * STEPS + 1, 5 * STEPS - 1])
+def test_a_fit_that_is_killed_and_taken_up_again_ends_as_if_never_stopped(tmp_path: Path, stop_at: int) -> None:
+    whole, again = Toy(), Toy()
+    history = train(whole)
+    checkpoint = Checkpoint(tmp_path / "a" / "toy.safetensors", "key")
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), stop_at=stop_at, checkpoint=checkpoint)
+    log = Curves()
+    assert train(again, checkpoint=checkpoint, log=log) == history
+    assert [epoch for epoch, _ in log.points] == list(range(stop_at // STEPS, HOW.epochs))
+    assert same(again, whole)
+
+
+def test_a_fit_that_is_killed_twice_ends_as_if_never_stopped(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(Toy(), stop_at=STEPS + 1, checkpoint=checkpoint)
+    assert same(trained(checkpoint=checkpoint), trained())
+
+
+def test_a_finished_checkpoint_leaves_nothing_to_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
+    whole, again = Toy(), Toy()
+    history = train(whole, checkpoint=checkpoint)
+    assert train(again, stop_at=0, checkpoint=checkpoint) == history
+    assert same(again, whole)
+    assert f"going on with epoch {HOW.epochs}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_checkpoint_of_another_key_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: bool
+) -> None:
+    path = tmp_path / "toy.safetensors"
+    if finished:
+        train(Toy(), seed=2, checkpoint=Checkpoint(path, "seed 2"))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            train(Toy(), seed=2, stop_at=4, checkpoint=Checkpoint(path, "seed 2"))
+    assert same(trained(checkpoint=Checkpoint(path, "seed 1")), trained())
+    assert "of other parameters, data or code; starting anew" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
+    module = Toy()
+    optimiser = torch.optim.Adam(module.parameters())
+    checkpoint.save([0.5], module, optimiser)
+    before = checkpoint.path.read_bytes()
+
+    def killed(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
+        path.write_bytes(b"half a fi")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save([0.5, 0.4], module, optimiser)
+    assert checkpoint.path.read_bytes() == before
+    assert checkpoint.restore(module, optimiser) == [0.5]
+
+
+@dataclass(frozen=True)
+class How:
+    rate: float
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Other:
+    rate: float
+    words: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a little code, a layout and a data file, to stand in."""
+    for name in ("asma/views.py", "asma/methods/asma.py", "asma/layouts/kinect.yaml", "stages/pretrain.py", "data.h5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "stages" / "probe.py").write_text("probe")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def key(*of: object) -> str:
+    with training.resumable("pretrain", "joint", of=of or (1, How(0.1), Path("data.h5"))) as checkpoint:
+        return checkpoint("encoder").key
+
+
+def test_the_same_parameters_data_and_code_have_one_fingerprint(project: Path) -> None:
+    assert key() == key()
+    assert key(1, How(0.1, ("a",))) == key(1, How(0.1, ("a",)))
+
+
+def test_the_fingerprint_changes_with_parameters(project: Path) -> None:
+    data = Path("data.h5")
+    keys = [
+        key(1, How(0.1), data), key(2, How(0.1), data), key(1, How(0.2), data), key(1, How(0.1, ("a",)), data),
+        key(1, Other(0.1), data), key(1, How(0.1)), key(How(0.1), 1, data),
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "name", ["data.h5", "asma/views.py", "asma/methods/asma.py", "asma/layouts/kinect.yaml", "stages/pretrain.py"]
+)
+def test_the_fingerprint_changes_with_the_bytes_of_data_and_code(project: Path, name: str) -> None:
+    before = key()
+    (project / name).write_text("something else")
+    assert key() != before
+
+
+def test_the_fingerprint_does_not_change_with_another_stage_or_the_time_of_a_file(project: Path) -> None:
+    before = key()
+    (project / "stages" / "probe.py").write_text("another probe")
+    (project / "asma" / "views.py").touch()
+    assert key() == before
+
+
+def test_checkpoints_stay_when_a_stage_fails_and_go_when_it_ends(project: Path) -> None:
+    module = Toy()
+    optimiser = torch.optim.Adam(module.parameters())
+    path = Path(".resume/pretrain/joint/encoder.safetensors")
+    with pytest.raises(KeyboardInterrupt), training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
+        checkpoint("encoder").save([0.5], module, optimiser)
+        raise KeyboardInterrupt
+    assert path.is_file()
+    with training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
+        assert checkpoint("encoder").restore(module, optimiser) == [0.5]
+    assert not path.exists()
+
+
+def test_two_networks_of_one_stage_keep_apart(project: Path) -> None:
+    with training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
+        a, b = checkpoint("a"), checkpoint("b")
+    assert a.path != b.path
+    assert a.key != b.key
+
+
+def test_frozen_modules_are_in_evaluation_mode_and_ask_for_no_gradient() -> None:
+    module = Toy().train()
+    with training.frozen(module):
+        assert not module.training
+        assert not any(p.requires_grad for p in module.parameters())
+        module(X)
+
+
+def test_a_frozen_module_whose_statistics_move_is_an_error() -> None:
+    module = Toy()
+    with pytest.raises(RuntimeError, match="frozen Toy changed.*norm.running_mean"), training.frozen(module):
+        module.norm.train()
+        module(X)
+
+
+def test_a_frozen_module_whose_weights_move_is_an_error() -> None:
+    still, moved = nn.Linear(2, 2), Toy()
+    with pytest.raises(RuntimeError, match="frozen Toy changed.*second.weight"), training.frozen(still, moved):
+        moved.second.weight.add_(1.0)
+
+
+def test_a_frozen_module_in_training_mode_is_an_error() -> None:
+    module = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match="frozen Linear changed: set to training mode"), training.frozen(module):
+        module.train()
+
+
+def test_weights_come_back_with_their_statistics(tmp_path: Path) -> None:
+    network, head = trained(), nn.Linear(4, 2)
+    path = tmp_path / "deep" / "weights.safetensors"
+    training.save_weights(path, encoder=network, head=head)
+    torch.manual_seed(9)
+    other, other_head = Toy(), nn.Linear(4, 2)
+    assert not same(network, other)
+    training.load_weights(path, encoder=other, head=other_head)
+    assert same(network, other)
+    assert same(head, other_head)
+    assert other.first.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_module_can_be_taken_from_a_file_of_several(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    training.save_weights(path, encoder=trained(), encoder_head=nn.Linear(4, 2))
+    assert {name.split(".")[0] for name in load_file(path)} == {"encoder", "encoder_head"}
+    training.load_weights(path, encoder=Toy())
+
+
+def test_weights_that_do_not_fit_name_the_file_the_module_and_the_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    training.save_weights(path, head=nn.Linear(4, 2))
+    with pytest.raises(WeightsError) as caught:
+        training.load_weights(path, head=nn.Linear(4, 3))
+    for word in (str(path), "this head", "weight", "[2, 4]", "[3, 4]"):
+        assert word in str(caught.value)
+    with pytest.raises(WeightsError, match="this encoder"):
+        training.load_weights(path, encoder=nn.Linear(4, 2))
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    training.save_weights(a, encoder=trained())
+    training.save_weights(b, encoder=trained())
+    assert a.read_bytes() == b.read_bytes()
+    with safe_open(a, framework="pt") as file:
+        assert not file.metadata()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("precision", "fp8", "run.precision: found 'fp8', expected one of auto, fp32, bf16, fp16"),
+        ("device", "gpu", "run.device: found 'gpu', expected auto, cpu or cuda"),
+        ("threads", -1, "run.threads: found -1"),
+    ],
+)
+def test_a_wrong_value_of_run_is_named(key: str, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Run(**{key: value})  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "least"),
+    [("epochs", -1, 0), ("batch_size", 1, 2), ("learning_rate", math.nan, 0), ("warmup_epochs", -1, 0)],
+)
+def test_a_schedule_that_cannot_be_is_named(key: str, value: float, least: int) -> None:
+    values = {"epochs": 3, "batch_size": 4, "learning_rate": 0.1, key: value}
+    with pytest.raises(ValueError, match=f"{key}: found {value}, expected {least} or more"):
+        Fit(**values)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_start_makes_torch_deterministic_and_names_the_device() -> None:
+    assert Run(device="cpu", threads=1).start() == CPU
+    assert torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == 1
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert Run().start().type == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_the_precision_is_that_of_the_products(precision: str, dtype: torch.dtype) -> None:
+    with Run(precision=precision).autocast(CPU):
+        assert nn.Linear(3, 2)(torch.ones(1, 3)).dtype == dtype
+    assert nn.Linear(3, 2)(torch.ones(1, 3)).dtype == torch.float32
+
+
+def test_the_loop_trains_in_the_precision_of_the_run() -> None:
+    module, seen = nn.Linear(3, 1), []
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        out = module(torch.ones(len(index), 3))
+        seen.append(out.dtype)
+        return out.float().square().mean()
+
+    how = Fit(epochs=1, batch_size=4, learning_rate=0.1)
+    training.fit(module, loss, 4, how, run=Run(precision="bf16"), device=CPU, seed=1, label="toy")
+    assert seen == [torch.bfloat16]
+    assert module.weight.dtype == torch.float32
+
+
+def test_the_automatic_precision_is_one_of_the_others() -> None:
+    settled = Run(precision="auto").settled(CPU)
+    assert settled in ("fp32", "bf16")
+    assert Run(precision=settled).settled(CPU) == settled
+
+
+@pytest.mark.parametrize(
+    ("flags", "settled"),
+    [({"fma", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx2"}, "fp32"), (set(), "fp32")],
+)
+def test_the_automatic_precision_of_a_processor_is_what_it_multiplies_in_hardware(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], settled: str
+) -> None:
+    monkeypatch.setattr(training, "_cpu_flags", lambda: flags)
+    assert Run(precision="auto").settled(CPU) == settled
+    assert Run(precision="fp16").settled(CPU) == "fp16"
