@@ -140,6 +140,19 @@ def test_an_override_by_dvc_changes_its_line_and_no_other(tmp_path: Path) -> Non
     assert changed == [(f"  joints: {PARAMS['mask']['joints']}", "  joints: 3")]
 
 
+@pytest.mark.parametrize("name", ["fuse.modes", "distill.teachers", "transfers"])
+def test_an_axis_that_dvc_empties_leaves_a_file_that_can_be_read(tmp_path: Path, name: str) -> None:
+    # ruamel loses its way where a comment stands on the line of the key
+    copy = tmp_path / "params.yaml"
+    copy.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    gone = [f"~{name}.{key}" for key in PARAMS[name]] if name == "transfers" else [f"{name}=[]"]
+    apply_overrides(copy, gone)
+    content = yaml.safe_load(copy.read_text(encoding="utf-8"))
+    for part in name.split("."):
+        content = content[part]
+    assert not content
+
+
 def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
     assert scripts == set(STAGES)
