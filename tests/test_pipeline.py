@@ -39,9 +39,10 @@ STREAMS = ("joint", "bone")
 KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
 TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
 
-# What makes the demonstration tiny: three subjects, two of them to train on, and an epoch or two.
+# What makes the demonstration tiny: three subjects, two of them to train on, short clips, and an epoch or two.
 TINY: dict[str, dict[str, Any]] = {
     "synthesize": {"subjects": 3, "replications": 1, "videos": 6, "instances": 8, "shortest": 20, "longest": 24},
+    "prepare": {"frames": 20},
     "run": {"threads": 1},
     "pretrain": {"epochs": 2, "batch_size": 12, "projector": 32, "warmup_epochs": 0},
     "probe": {"epochs": 2},
