@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +62,14 @@ def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**value, **nested}
 
 
+def check_schedule(schedule: str, where: str, file: Path = FILE) -> None:
+    """Raise ParamsError unless `paper` or some section's `schedules` has this name: a misspelt one would mean paper."""
+    sections = [value for value in read(file).values() if isinstance(value, dict)]
+    known = {"paper"} | {name for value in sections for name in value.get("schedules") or {}}
+    if schedule not in known:
+        raise ParamsError(f"{file}: {where}: found {schedule!r}, expected {_closest(schedule, sorted(known))}")
+
+
 def load(name: str, cls: type[T], schedule: str | None = None, file: Path = FILE) -> T:
     """The section `name` as an instance of the dataclass `cls`. Raises ParamsError."""
     return build(section(name, schedule, file), cls, f"{file}: {name}")
@@ -81,12 +90,11 @@ def build(values: dict[str, Any], cls: type[T], where: str) -> T:
 
 def _check_keys(values: dict[str, Any], cls: Any, where: str) -> None:
     fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
     for key, value in values.items():
         if key not in fields:
             raise ParamsError(f"{where}: unknown key {key!r}; expected {_closest(str(key), sorted(fields))}")
-        nested = fields[key].default_factory
-        if isinstance(value, dict) and dataclasses.is_dataclass(nested):
-            _check_keys(value, nested, f"{where}.{key}")
+        _check_nested(value, hints[key], f"{where}.{key}")
     required = [
         name
         for name, f in fields.items()
@@ -94,6 +102,17 @@ def _check_keys(values: dict[str, Any], cls: Any, where: str) -> None:
     ]
     if required:
         raise ParamsError(f"{where}: missing {', '.join(required)}")
+
+
+def _check_nested(value: Any, hint: Any, where: str) -> None:
+    """Dataclasses within dataclasses, also as the values of a mapping."""
+    if not isinstance(value, dict):
+        return
+    if dataclasses.is_dataclass(hint):
+        _check_keys(value, hint, where)
+    elif typing.get_origin(hint) is dict:
+        for key, item in value.items():
+            _check_nested(item, typing.get_args(hint)[1], f"{where}.{key}")
 
 
 def _closest(word: str, known: list[str] | str) -> str:

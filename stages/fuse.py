@@ -25,9 +25,13 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
     fit = how.fit.of(mode)
     architecture = params.load("encoder", Encoder)
     device = run.start()
-    with tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log:
+    depends = (seed, how, architecture, run, benchmark, *(f / "weights.safetensors" for f in (first, second)))
+    with (
+        tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log,
+        training.resumable("fuse", mode, bench.name, stream, of=depends) as checkpoint,
+    ):
         log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), "precision": run.settled(device)})
-        judge = Bench(len(bench.classes), run, device, seed, log)
+        judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         networks = []
         for folder in (first, second):

@@ -20,11 +20,15 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
     how, run = params.load("probe", frozen.Probe, bench.schedule), params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()
-    with tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log:
+    depends = (seed, how, architecture, run, benchmark, pretrained / "weights.safetensors")
+    with (
+        tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log,
+        training.resumable("probe", encoder, bench.name, stream, of=depends) as checkpoint,
+    ):
         log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         network = backbones.build(bench.skeleton, architecture).to(device)
         training.load_weights(pretrained / "weights.safetensors", encoder=network)
-        judge = Bench(len(bench.classes), run, device, seed, log)
+        judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         raw = (frozen.embeddings(network, train.x, judge), frozen.embeddings(network, test.x, judge))
         scaled = frozen.standardised(*raw)

@@ -19,6 +19,7 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     if name not in set_.splits:
         known = ", ".join(set_.splits) or "none"
         raise params.ParamsError(f"params.yaml: sets.{dataset}.splits: found no {name!r}, there is {known}")
+    params.check_schedule(set_.schedule, f"sets.{dataset}.schedule")
     with tracking.run("split", benchmark=benchmark) as log:
         log.params({"column": set_.splits[name].column, "schedule": set_.schedule})
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")

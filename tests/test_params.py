@@ -191,3 +191,35 @@ def test_what_is_in_the_table_is_known() -> None:
         assert name == f"{ends['source']}_to_{ends['target']}"
         assert ends["source"] in content["benchmarks"]
         assert ends["target"] in content["splits"]
+
+
+@dataclass(frozen=True)
+class _Inner:
+    epochs: int = 1
+
+
+@dataclass(frozen=True)
+class _Outer:
+    inner: _Inner
+    by_name: dict[str, _Inner] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"inner": {"epocz": 2}}, "section.inner"),
+        ({"inner": {}, "by_name": {"xsub": {"epocz": 2}}}, "section.by_name.xsub"),
+    ],
+)
+def test_an_unknown_key_is_refused_however_deep(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(params.ParamsError, match=rf"{where}: unknown key 'epocz'; expected 'epochs'"):
+        params.build(values, _Outer, "section")
+
+
+def test_a_misspelt_schedule_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("pretrain:\n  epochs: 1\n  schedules:\n    small:\n      epochs: 2\n", encoding="utf-8")
+    params.check_schedule("small", "sets.mine.schedule", file)
+    params.check_schedule("paper", "sets.mine.schedule", file)
+    with pytest.raises(params.ParamsError, match="sets.mine.schedule: found 'smal', expected 'small'"):
+        params.check_schedule("smal", "sets.mine.schedule", file)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from asma.training import Log, Run
+from asma.training import Checkpoint, Log, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,7 @@ class Bench:
     device: torch.device
     seed: int
     log: Log | None = None
+    checkpoint: Callable[[str], Checkpoint] | None = None  # by the name of what is trained
 
 
 def linear_head(dim: int, bench: Bench) -> nn.Linear:

@@ -89,7 +89,7 @@ def classify(
     training.fit(
         head, loss, len(train), how,
         run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed, label=label,
-        log=bench.log, curve=label,
+        log=bench.log, curve=label, checkpoint=bench.checkpoint(label) if bench.checkpoint else None,
     )  # fmt: skip
     return tuple(evaluation.forward(head, test, 1024) for test in tests)
 

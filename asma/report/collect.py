@@ -107,6 +107,7 @@ def expected(params: Mapping[str, Any]) -> Iterator[Expected]:
 def collect(params: Mapping[str, Any], runs: Path) -> Results:
     """Read every expected run. Raises ReportError naming all that are missing, or the first that is not as
     expected."""
+    _complain_of_unnamed(params)
     plan = list(expected(params))
     benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
     costs = [Expected("efficiency", {"benchmark": b}, {"stage": "efficiency", "benchmark": b}) for b in benchmarks]
@@ -232,6 +233,19 @@ def _complain_of_missing(paths: list[Path]) -> None:
             "`dvc repro` makes them:\n"
             f"{shown}{more}"
         )
+
+
+def _complain_of_unnamed(params: Mapping[str, Any]) -> None:
+    """Fusions and transfers rest on encoders that `encoders` must name: an old one's files would pass unnoticed."""
+    encoders, fuse = _words(params, "encoders"), params["fuse"]
+    needed: dict[str, str] = {}
+    if _words(params, "fuse.modes") or _transfers(params):
+        needed |= {fuse.get(place): f"fuse.{place}" for place in ("first", "second") if fuse.get(place)}
+    if _transfers(params) and (params.get("transfer") or {}).get("scratch"):
+        needed["random"] = "transfer.scratch"
+    for encoder, whose in needed.items():
+        if encoder not in encoders:
+            raise ReportError(f"params.yaml: encoders: found {encoders}, expected {encoder!r} among them for {whose}")
 
 
 def _words(params: Mapping[str, Any], name: str) -> list[str]:

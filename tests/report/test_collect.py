@@ -180,3 +180,14 @@ def test_curves_are_found_where_a_run_left_some(params: dict[str, Any], write: W
         ("finetune", "bone"): {"loss": [3.0, 2.0]},
         ("pretrain", "joint"): {"loss": [9.0, 8.0, 7.0]},
     }
+
+
+def test_a_fusion_of_an_encoder_that_is_not_named_any_more_is_an_error(params: dict[str, Any], write: Write) -> None:
+    runs = write(params)  # whose files of highdeg_lowmot stay behind
+    params["fuse"] |= {"first": "lowdeg_highmot", "second": "highdeg_lowmot"}
+    collect(params, runs)
+    params["encoders"] = ["lowdeg_highmot", "random"]
+    with pytest.raises(ReportError, match="expected 'highdeg_lowmot' among them for fuse.second"):
+        collect(params, runs)
+    params["fuse"]["modes"], params["distill"]["teachers"], params["transfers"] = [], [], {}
+    collect(params, runs)
