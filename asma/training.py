@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,6 +116,7 @@ class Run:
         return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
+@cache  # asked at every step
 def _cpu_flags() -> set[str]:
     """What Linux says the processor can do; nothing elsewhere."""
     try:

@@ -52,18 +52,8 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             f"aligned_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])),
             f"averaged_{word}": Judged(averaged, fit.epochs, results.averaged_cost(bench, networks)),
         }
-        results.leave(
-            out,
-            log,
-            bench,
-            test,
-            judged,
-            stage="fuse",
-            encoder="both",
-            stream=stream,
-            seed=seed,
-            precision=run.settled(device),
-        )
+        about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed}
+        results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))
 
 
 if __name__ == "__main__":

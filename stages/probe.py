@@ -40,18 +40,8 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             ),
             "knn": Judged(evaluation.nearest(*scaled, train.labels, judge.classes, how.neighbours), 0, free),
         }
-        results.leave(
-            out,
-            log,
-            bench,
-            test,
-            judged,
-            stage="probe",
-            encoder=encoder,
-            stream=stream,
-            seed=seed,
-            precision=run.settled(device),
-        )
+        about = {"stage": "probe", "encoder": encoder, "stream": stream, "seed": seed}
+        results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))
 
 
 if __name__ == "__main__":

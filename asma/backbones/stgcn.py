@@ -46,14 +46,14 @@ class GraphConvolution(nn.Module):
         y = F.linear(x, self.convolution.weight.flatten(1), self.convolution.bias)
         y = y.view(B * T, V * self.subsets, self.out_channels)  # rows run over (v, k)
         weights = adjacency.permute(2, 1, 0).reshape(V, V * self.subsets).to(y.dtype)
-        # bmm on an expanded matrix: matmul would fold the batch away and copy y transposed, at three times the time
+        # bmm on an expanded matrix: matmul would fold the batch away and copy y transposed
         return torch.bmm(weights.expand(B * T, -1, -1), y).view(B, T, V, self.out_channels)
 
     def dense(self, adjacency: Tensor) -> tuple[Tensor, Tensor]:
         """Both sums as one linear map of a whole frame: weight (V·C_out, V·C_in) and bias (V·C_out,), float32.
 
         More multiplications but one product and no tensor in between; in 16-bit precision, where products are cheap
-        and memory is not, a training step takes a third less time.
+        and memory is not, a training step takes a seventh less time (measured on a CPU with AMX).
         """
         with torch.autocast(adjacency.device.type, enabled=False):
             W = self.convolution.weight.view(self.subsets, self.out_channels, -1)  # (K, C_out, C_in)

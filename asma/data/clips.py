@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from asma.data.recordings import PACKED, Recording, Store, write_column
+from asma.data.recordings import PACKED, Recording, Store, replacing, write_column
 from asma.skeleton import Skeleton
 
 BODY_CHOICES = ("listing", "tracked")
@@ -178,8 +178,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: list[int] = []
     empty: list[str] = []
-    partial = path.with_name(path.name + ".partial")
-    with h5py.File(partial, "w") as file:
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
         shape = (3, how.frames, V, bodies)
         clips = file.create_dataset(
             "clips", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(CHUNK, *shape),
@@ -224,5 +223,4 @@ def write(
         }
         for key, value in attrs.items():
             file.attrs[key] = value
-    partial.replace(path)
     return empty

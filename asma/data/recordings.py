@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -79,45 +80,51 @@ def write(
     twice, a label without a class, columns that differ between recordings, or arrays that do not fit.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        rows = _Rows(file, joints)
+        names: list[str] = []
+        labels: list[int] = []
+        lengths: list[int] = []
+        first: list[int] = [0]
+        columns: dict[str, list[int | str]] = {}
+        for recording in recordings:
+            _check(recording, names[-1] if names else None, len(classes), joints)
+            if not names:
+                columns = {column: [] for column in recording.columns}
+            if recording.columns.keys() != columns.keys():
+                here = f"{recording.name}: found columns {sorted(recording.columns)}"
+                raise ValueError(f"{here}; expected {sorted(columns)} as before")
+            for column, value in recording.columns.items():
+                columns[column].append(value)
+            names.append(recording.name)
+            labels.append(recording.label)
+            lengths.append(recording.length)
+            first.append(first[-1] + len(recording.frame))
+            rows.add(recording)
+        rows.flush()
+        write_column(file, "names", names)
+        file.create_dataset("labels", data=np.array(labels, np.int64), **_small(len(labels)))
+        file.create_dataset("lengths", data=np.array(lengths, np.int32), **_small(len(lengths)))
+        file.create_dataset("first", data=np.array(first, np.int64), **_small(len(first)))
+        write_column(file, "classes", classes)
+        group = file.create_group("columns")
+        for column in sorted(columns):
+            write_column(group, column, columns[column])
+        file.attrs["kind"] = "recordings"
+        file.attrs["dataset"] = dataset
+        file.attrs["format"] = format
+        file.attrs["layout"] = layout
+        file.attrs["joints"] = joints
+        file.attrs["parameters"] = json.dumps(parameters, sort_keys=True)
+        file.attrs["source"] = source
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `path` if the block ends well, and is taken away if not."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with h5py.File(partial, "w") as file:
-            rows = _Rows(file, joints)
-            names: list[str] = []
-            labels: list[int] = []
-            lengths: list[int] = []
-            first: list[int] = [0]
-            columns: dict[str, list[int | str]] = {}
-            for recording in recordings:
-                _check(recording, names[-1] if names else None, len(classes), joints)
-                if not names:
-                    columns = {column: [] for column in recording.columns}
-                if recording.columns.keys() != columns.keys():
-                    here = f"{recording.name}: found columns {sorted(recording.columns)}"
-                    raise ValueError(f"{here}; expected {sorted(columns)} as before")
-                for column, value in recording.columns.items():
-                    columns[column].append(value)
-                names.append(recording.name)
-                labels.append(recording.label)
-                lengths.append(recording.length)
-                first.append(first[-1] + len(recording.frame))
-                rows.add(recording)
-            rows.flush()
-            write_column(file, "names", names)
-            file.create_dataset("labels", data=np.array(labels, np.int64), **_small(len(labels)))
-            file.create_dataset("lengths", data=np.array(lengths, np.int32), **_small(len(lengths)))
-            file.create_dataset("first", data=np.array(first, np.int64), **_small(len(first)))
-            write_column(file, "classes", classes)
-            group = file.create_group("columns")
-            for column in sorted(columns):
-                write_column(group, column, columns[column])
-            file.attrs["kind"] = "recordings"
-            file.attrs["dataset"] = dataset
-            file.attrs["format"] = format
-            file.attrs["layout"] = layout
-            file.attrs["joints"] = joints
-            file.attrs["parameters"] = json.dumps(parameters, sort_keys=True)
-            file.attrs["source"] = source
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
