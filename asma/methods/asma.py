@@ -16,7 +16,7 @@ from asma.backbones import pool
 from asma.backbones.base import Backbone
 from asma.methods.base import Method
 from asma.training import Fit
-from asma.views import AsmaViews, View
+from asma.views import AsmaViews, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,17 +29,32 @@ class Pretrain(Fit):
     centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
 
 
-def projector(dim: int, width: int) -> nn.Sequential:
+class Projector(nn.Sequential):
     """Three linear maps without bias, dim → P → P → P, BN and ReLU between them (Barlow Twins)."""
-    return nn.Sequential(
-        nn.Linear(dim, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-        nn.Linear(width, width, bias=False),
-        nn.BatchNorm1d(width),
-        nn.ReLU(),
-        nn.Linear(width, width, bias=False),
-    )
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__(
+            nn.Linear(dim, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, width, bias=False),
+        )
+
+    def forward(self, x: Tensor, views: int = 1) -> Tensor:
+        """x (views·N, dim), one view after another → (views·N, P).
+
+        Each view is normalised by itself, as if the views came one by one; together they read and write the large
+        matrices once instead of once a view.
+        """
+        for layer in self:
+            if isinstance(layer, nn.BatchNorm1d):
+                x = torch.cat([layer(view) for view in x.chunk(views)])
+            else:
+                x = layer(x)
+        return x
 
 
 class Asma(Method):
@@ -48,19 +63,17 @@ class Asma(Method):
     def __init__(self, encoder: Backbone, views: AsmaViews, how: Pretrain) -> None:
         super().__init__()
         self.encoder, self.views, self.how = encoder, views, how
-        self.projector = projector(encoder.dim, how.projector)
+        self.projector = Projector(encoder.dim, how.projector)
 
-    def embed(self, view: View) -> Tensor:
-        """A view → standardised projected embedding (N, P), float32."""
-        z = self.projector(pool(self.encoder(view.x, view.joints)))
-        return losses.standardise(z, self.how.centre)
+    def embed(self, views: Views) -> list[Tensor]:
+        """Standardised projected embeddings (N, P) of anchor, joint-masked and frame-masked view, float32."""
+        three = (views.anchor, views.joint_masked, views.frame_masked)
+        features = torch.cat([pool(self.encoder(view.x, view.joints)) for view in three])
+        return [losses.standardise(z, self.how.centre) for z in self.projector(features, len(three)).chunk(len(three))]
 
     def loss(self, x: Tensor, scores: Tensor, generator: Generator) -> Tensor:
         """L1 + L2 of one batch (Eq. 8): x (N, C, T, V, M) of one stream, scores (N, T) its motion scores."""
-        views = self.views(x, scores, generator)
-        anchor = self.embed(views.anchor)
-        joint_masked = self.embed(views.joint_masked)
-        frame_masked = self.embed(views.frame_masked)
+        anchor, joint_masked, frame_masked = self.embed(self.views(x, scores, generator))
         with torch.autocast(x.device.type, enabled=False):
             spatial = losses.barlow_twins(anchor, joint_masked, self.how.redundancy)
             temporal = losses.barlow_twins(anchor, frame_masked, self.how.redundancy)

@@ -11,7 +11,7 @@ from asma.augment import Augment
 from asma.backbones import pool
 from asma.backbones.stgcn import STGCN
 from asma.masking import Mask
-from asma.methods.asma import Asma, Pretrain, projector
+from asma.methods.asma import Asma, Pretrain, Projector
 from asma.views import AsmaViews
 
 SKELETON = skeleton.load("kinect_v1")
@@ -38,11 +38,20 @@ def method(how: Pretrain = HOW, dropout: float = 0.0) -> Asma:
 
 def test_the_projector_has_the_parameters_of_the_paper() -> None:
     with torch.device("meta"):  # 308 MB otherwise
-        paper = projector(256, 6144)
+        paper = Projector(256, 6144)
     assert sum(p.numel() for p in paper.parameters()) == 77_094_912
     kinds = [type(layer).__name__ for layer in paper]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
     assert all(layer.bias is None for layer in paper if isinstance(layer, torch.nn.Linear))
+
+
+def test_views_that_share_a_product_are_still_normalised_one_by_one(generator: Generator) -> None:
+    alone, together = (method().projector.train() for _ in range(2))
+    parts = [torch.randn(6, 8, generator=generator) * (i + 1) + i for i in range(3)]
+    expected = torch.cat([alone(part) for part in parts])
+    torch.testing.assert_close(together(torch.cat(parts), 3), expected)
+    for (name, a), b in zip(alone.state_dict().items(), together.state_dict().values(), strict=True):
+        torch.testing.assert_close(b, a, msg=f"{name}: the views' statistics were not taken in turn")
 
 
 def test_the_loss_compares_the_anchor_with_each_masked_view(x: Tensor, scores: Tensor) -> None:
@@ -89,7 +98,7 @@ def test_sixteen_bit_products_leave_the_loss_in_full_precision(x: Tensor, scores
     expected = method().train().loss(x, scores, Generator().manual_seed(1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         net = method().train()
-        z = net.embed(net.views(x, scores, Generator().manual_seed(1)).anchor)
+        z = net.embed(net.views(x, scores, Generator().manual_seed(1)))[0]
         found = method().train().loss(x, scores, Generator().manual_seed(1))
     assert z.dtype == found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.0)
