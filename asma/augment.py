@@ -103,20 +103,36 @@ def sample(how: Augment, N: int, T: int, generator: Generator) -> Draw:
     angles = uniform(draws, 3) * math.radians(how.tilt)
     main = torch.randint(0, 3, (draws, 1), generator=generator, device=device)
     angles = angles.scatter(1, main, uniform(draws, 1) * math.radians(how.rotate))
-    drawn = Draw(crop_frames(start, T, pad), rotation(angles) @ shear, uniform(draws) < how.flip)
+    with torch.autocast(device.type, enabled=False):
+        matrix = rotation(angles) @ shear
+    drawn = Draw(crop_frames(start, T, pad), matrix, uniform(draws) < how.flip)
     if draws == N:
         return drawn
     return Draw(drawn.frames.expand(N, -1), drawn.matrix.expand(N, -1, -1), drawn.flip.expand(N))
 
 
-def take_frames(x: Tensor, frames: Tensor) -> Tensor:
-    """Frames of each sample by number: x (N, C, T, V, M), frames (N, T′) → (N, C, T′, V, M)."""
-    rows = torch.arange(len(x), device=x.device)[:, None]
-    return x.transpose(1, 2)[rows, frames].transpose(1, 2)
+def sides(x: Tensor, mirror: Tensor, how: Augment) -> Tensor:
+    """Clips as they are and with left and right exchanged: x (N, C, T, V, M), mirror (V,) → (2, N, C, T, V, M).
+
+    Made once a batch, all its views choose from it; (1, N, C, T, V, M) where the flip is off.
+    """
+    if not how.flip:
+        return x[None]
+    V, M = x.shape[3:]
+    columns = (mirror[:, None] * M + torch.arange(M, device=x.device)).flatten()
+    exchanged = x.reshape(-1, V * M).index_select(1, columns)  # an eighth of the time of x[:, :, :, mirror]
+    return torch.stack([x, exchanged.view_as(x)])
 
 
-def apply(x: Tensor, drawn: Draw, mirror: Tensor) -> Tensor:
-    """The augmented clips: x (N, 3, T, V, M), mirror (V,) int64 → (N, 3, T′, V, M), T′ = drawn.frames.shape[1]."""
-    x = take_frames(x, drawn.frames)
-    x = torch.einsum("nij,njtvm->nitvm", drawn.matrix, x)
-    return torch.where(drawn.flip[:, None, None, None, None], x[:, :, :, mirror], x)
+def apply(sides: Tensor, drawn: Draw) -> Tensor:
+    """The augmented clips: `sides` of clips (N, 3, T, V, M) → (N, 3, T′, V, M), T′ = drawn.frames.shape[1].
+
+    Crop and flip are one gather of whole frames, shear and rotation one product; always in full precision.
+    """
+    _, N, C, T, V, M = sides.shape
+    clip = drawn.flip * N + torch.arange(N, device=sides.device)
+    channel = clip[:, None] * C + torch.arange(C, device=sides.device)
+    frame = channel[:, :, None] * T + drawn.frames[:, None]  # (N, C, T′)
+    taken = sides.reshape(-1, V * M).index_select(0, frame.flatten())
+    with torch.autocast(sides.device.type, enabled=False):
+        return torch.bmm(drawn.matrix, taken.view(N, C, -1)).view(N, C, -1, V, M)

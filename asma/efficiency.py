@@ -20,12 +20,12 @@ def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
     module.eval()
     rearranged = [m for m in module.modules() if hasattr(m, "definition")]
     for m in rearranged:
-        m.forward = m.definition  # type: ignore[method-assign]  # of this one object, for the time of the count
+        vars(m)["forward"] = m.definition  # of this one object, for the time of the count
     # attention as plain matrix products: the counter does not know the fused kernel of a CPU
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module(*inputs)
     for m in rearranged:
-        del m.forward
+        del vars(m)["forward"]
     module.train(was_training)
     flops = counter.get_total_flops()
     return {"params": sum(p.numel() for p in module.parameters()), "macs": flops // 2, "flops": flops}

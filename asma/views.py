@@ -55,13 +55,13 @@ class AsmaViews:
         """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames."""
         N, _, T, _, _ = x.shape
         self.mask.check(self.skeleton, T)
-        mirror = self.mirror.to(x.device)
+        sides = augment.sides(x, self.mirror.to(x.device), self.augmenting)
 
-        anchor = View(augment.apply(x, augment.sample(self.augmenting, N, T, generator), mirror))
+        anchor = View(augment.apply(sides, augment.sample(self.augmenting, N, T, generator)))
 
         drawn = augment.sample(self.augmenting, N, T, generator)
         kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)
-        view = augment.apply(x, drawn, mirror)
+        view = augment.apply(sides, drawn)
         if self.mask.operation == "remove":
             joint_masked = View(view, kept_joints)
         else:
@@ -69,14 +69,14 @@ class AsmaViews:
 
         drawn = augment.sample(self.augmenting, N, T, generator)
         if self.mask.score == "view":
-            scores = motion.score(augment.apply(x, drawn, mirror), self.scoring)
+            scores = motion.score(augment.apply(sides, drawn), self.scoring)
         else:
             scores = scores.gather(1, drawn.frames)  # the score of a frame goes wherever the crop takes the frame
         kept = masking.choose_frames(self.motion, self.mask, scores, generator)
         if self.mask.operation == "zero":
-            frame_masked = View(masking.zero_frames(augment.apply(x, drawn, mirror), kept))
+            frame_masked = View(masking.zero_frames(augment.apply(sides, drawn), kept))
         else:
             # frames that will not be seen are not augmented either
             frames = drawn.frames.gather(1, kept)
-            frame_masked = View(augment.apply(x, augment.Draw(frames, drawn.matrix, drawn.flip), mirror))
+            frame_masked = View(augment.apply(sides, augment.Draw(frames, drawn.matrix, drawn.flip)))
         return Views(anchor, joint_masked, frame_masked)

@@ -27,6 +27,10 @@ def plain(N: int, T: int, **changes: Tensor) -> Draw:
     return replace(Draw(frames, matrix, torch.zeros(N, dtype=torch.bool)), **changes)
 
 
+def apply(x: Tensor, drawn: Draw) -> Tensor:
+    return augment.apply(augment.sides(x, MIRROR, Augment()), drawn)
+
+
 @pytest.mark.parametrize(("T", "ratio"), [(50, 6), (12, 6), (7, 2), (5, 1)])
 def test_the_crop_keeps_a_stretch_of_the_clip_with_mirrored_ends(T: int, ratio: int) -> None:
     pad = T // ratio
@@ -116,7 +120,7 @@ def test_about_half_of_the_samples_are_flipped(generator: Generator) -> None:
 
 def test_a_flip_swaps_joints_and_leaves_x_alone(x: Tensor) -> None:
     flip = torch.tensor([True, False, True, False])
-    found = augment.apply(x, plain(4, 12, flip=flip), MIRROR)
+    found = apply(x, plain(4, 12, flip=flip))
     for n in range(4):
         for v in range(25):
             assert torch.equal(found[n, :, :, v], x[n, :, :, MIRROR[v] if flip[n] else v])
@@ -124,12 +128,12 @@ def test_a_flip_swaps_joints_and_leaves_x_alone(x: Tensor) -> None:
 
 def test_two_flips_are_none(x: Tensor) -> None:
     flipped = plain(4, 12, flip=torch.ones(4, dtype=torch.bool))
-    assert torch.equal(augment.apply(augment.apply(x, flipped, MIRROR), flipped, MIRROR), x)
+    assert torch.equal(apply(apply(x, flipped), flipped), x)
 
 
 def test_the_matrix_acts_on_the_coordinates_of_every_joint(x: Tensor, generator: Generator) -> None:
     matrix = torch.randn(4, 3, 3, generator=generator)
-    found = augment.apply(x, plain(4, 12, matrix=matrix), MIRROR)
+    found = apply(x, plain(4, 12, matrix=matrix))
     for n in range(4):
         for t in (0, 11):
             for v in (0, 24):
@@ -148,15 +152,32 @@ def test_a_draw_shears_first_and_then_turns() -> None:
 
 def test_frames_are_taken_by_their_numbers(x: Tensor, generator: Generator) -> None:
     frames = torch.randint(0, 12, (4, 7), generator=generator)
-    found = augment.take_frames(x, frames)
+    found = apply(x, replace(plain(4, 12), frames=frames))
     assert found.shape == (4, 3, 7, 25, 2)
     for n in range(4):
         for t in range(7):
             assert torch.equal(found[n, :, t], x[n, :, frames[n, t]])
 
 
+def test_without_a_flip_the_other_side_is_not_made(x: Tensor, generator: Generator) -> None:
+    how = replace(Augment(), flip=0.0)
+    one = augment.sides(x, MIRROR, how)
+    assert one.shape == (1, *x.shape) and one.data_ptr() == x.data_ptr()
+    drawn = augment.sample(how, 4, 12, generator)
+    assert torch.equal(augment.apply(one, drawn), apply(x, drawn))
+
+
+def test_coordinates_keep_their_full_precision_where_networks_do_not(x: Tensor) -> None:
+    def view() -> Tensor:
+        return apply(x, augment.sample(Augment(), 4, 12, Generator().manual_seed(1)))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = view()
+    assert torch.equal(found, view())
+
+
 def test_nothing_switched_on_changes_nothing(x: Tensor, generator: Generator) -> None:
-    assert torch.equal(augment.apply(x, augment.sample(OFF, 4, 12, generator), MIRROR), x)
+    assert torch.equal(apply(x, augment.sample(OFF, 4, 12, generator)), x)
 
 
 def test_samples_are_drawn_apart_or_a_batch_as_one(generator: Generator) -> None:
@@ -177,7 +198,7 @@ def test_samples_are_drawn_apart_or_a_batch_as_one(generator: Generator) -> None
 def test_the_same_seed_draws_the_same_and_another_does_not(draw: str, x: Tensor) -> None:
     def view(seed: int) -> Tensor:
         drawn = augment.sample(Augment(draw=draw), 4, 12, Generator().manual_seed(seed))
-        return augment.apply(x, drawn, MIRROR)
+        return apply(x, drawn)
 
     assert torch.equal(view(1), view(1))
     assert not torch.equal(view(1), view(2))
@@ -187,7 +208,7 @@ def test_a_draw_does_not_touch_the_random_numbers_of_others(x: Tensor, generator
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    augment.apply(x, augment.sample(Augment(), 4, 12, generator), MIRROR)
+    apply(x, augment.sample(Augment(), 4, 12, generator))
     assert torch.equal(torch.rand(3), expected)
 
 

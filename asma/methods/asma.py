@@ -50,10 +50,8 @@ class Projector(nn.Sequential):
         matrices once instead of once a view.
         """
         for layer in self:
-            if isinstance(layer, nn.BatchNorm1d):
-                x = torch.cat([layer(view) for view in x.chunk(views)])
-            else:
-                x = layer(x)
+            apart = isinstance(layer, nn.BatchNorm1d)
+            x = torch.cat([layer(view) for view in x.chunk(views)]) if apart else layer(x)
         return x
 
 

@@ -42,7 +42,7 @@ def finetune(
 
     def loss(index: Tensor, generator: Generator) -> Tensor:
         drawn = augment.sample(how.augment, len(index), T, generator)
-        h = pool(encoder(augment.apply(x[index], drawn, mirror)))
+        h = pool(encoder(augment.apply(augment.sides(x[index], mirror, how.augment), drawn)))
         return F.cross_entropy(head(h).float(), labels[index])
 
     return training.fit(
