@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Generator, Tensor
@@ -105,14 +106,19 @@ def choose_joints(degree: str, how: Mask, skeleton: Skeleton, generator: Generat
             raise ValueError("mask.joint_draw: pstl_multiset is defined for high-degree joints only")
         pool = torch.arange(V).repeat_interleave(torch.as_tensor(skeleton.degree)).to(device)
         hidden = pool[torch.randperm(len(pool), generator=generator, device=device)[: how.joints]]
-    elif how.joints == 0:
-        return torch.arange(V, device=device)
-    else:
-        weights = joint_weights(degree, skeleton, how.low_degree).to(device)
-        hidden = torch.multinomial(weights, how.joints, replacement=False, generator=generator)
-    kept = torch.ones(V, dtype=torch.bool, device=device)
-    kept[hidden] = False
-    return kept.nonzero()[:, 0]
+        kept = torch.ones(V, dtype=torch.bool, device=device)
+        kept[hidden] = False
+        return kept.nonzero()[:, 0]  # how many is only known when they are drawn: a GPU is waited for
+    # the n that come first in a race of exponential waiting times are n draws without replacement by the weights,
+    # and unlike torch.multinomial nothing has to be read back from a GPU
+    times = torch.empty(V, dtype=torch.float64, device=device).exponential_(generator=generator)
+    times = times / _weights_on(device, degree, skeleton, how.low_degree)
+    return times.topk(V - how.joints).indices.sort().values
+
+
+@cache  # copied to a GPU once, not every step
+def _weights_on(device: torch.device, degree: str, skeleton: Skeleton, low_degree: str) -> Tensor:
+    return joint_weights(degree, skeleton, low_degree).to(device)
 
 
 def choose_frames(motion: str, how: Mask, scores: Tensor, generator: Generator) -> Tensor:

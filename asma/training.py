@@ -27,7 +27,8 @@ from torch.utils import deterministic
 
 from asma.progress import progress
 
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
+PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+COMPILE = ("auto", "on", "off")
 
 
 class NotFinite(ValueError):
@@ -73,13 +74,15 @@ class Run:
 
     device: str = "auto"  # cuda where there is one, else cpu
     precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are always fp32. auto:
-    # bf16 where the device multiplies it in hardware, else fp32
+    # bf16 where the device multiplies it in hardware, else fp32. tf32 exists on NVIDIA GPUs only
     threads: int = 0  # 0 = as many as torch finds
+    compile: str = "auto"  # networks by torch.compile: on, off, or where it pays, which is on a GPU
+    deterministic: bool = True  # the same bytes from the same stage; False lets torch choose faster kernels
 
     def __post_init__(self) -> None:
-        known = ("auto", *PRECISIONS)
-        if self.precision not in known:
-            raise ValueError(f"run.precision: found {self.precision!r}, expected one of {', '.join(known)}")
+        for key, known in (("precision", ("auto", *PRECISIONS)), ("compile", COMPILE)):
+            if getattr(self, key) not in known:
+                raise ValueError(f"run.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
         if self.threads < 0:
             raise ValueError(f"run.threads: found {self.threads}, expected 0 (all) or more")
         if self.device != "auto":
@@ -89,9 +92,9 @@ class Run:
                 raise ValueError(f"run.device: found {self.device!r}, expected auto, cpu or cuda") from error
 
     def start(self) -> torch.device:
-        """Make torch deterministic and return the device."""
+        """Set torch up as the parameters say and return the device. Raises ValueError on tf32 without a GPU."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(self.deterministic)
         # filling fresh memory with NaN is for finding bugs; it costs a fifth of a step
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
         _keep_freed_memory()
@@ -100,7 +103,21 @@ class Run:
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(name)
+        device = torch.device(name)
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        elif self.precision == "tf32":
+            raise ValueError(f"run.precision: found 'tf32' on device {name}, expected a GPU for it; or fp32, bf16")
+        return device
+
+    def accelerate(self, *networks: nn.Module, device: torch.device) -> None:
+        """Have torch compile the networks in place, where `compile` says so; their weights keep their names.
+
+        On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU.
+        """
+        if self.compile == "on" or (self.compile == "auto" and device.type == "cuda"):
+            for network in networks:
+                network.compile(dynamic=False)
 
     def settled(self, device: torch.device) -> str:
         """The precision, `auto` decided for the device."""
@@ -145,9 +162,12 @@ def learning_rate(epoch: int, how: Fit) -> float:
     return how.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def batches(n: int, size: int, generator: Generator) -> list[Tensor]:
-    """A shuffled epoch of sample numbers; the last, smaller batch is kept unless it is a single sample."""
-    parts = list(torch.randperm(n, generator=generator).split(size))
+def batches(n: int, size: int, generator: Generator, device: torch.device | None = None) -> list[Tensor]:
+    """A shuffled epoch of sample numbers; the last, smaller batch is kept unless it is a single sample.
+
+    The order is drawn by a generator of the CPU, the same for all devices, and moved to the device as one.
+    """
+    parts = list(torch.randperm(n, generator=generator).to(device).split(size))
     return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
 
 
@@ -183,7 +203,9 @@ def fit(
         weight_decay=how.weight_decay,
         fused=True,
     )
-    history = checkpoint.restore(module, optimiser) if checkpoint else []
+    # 16-bit floats with 5 bits of exponent: small gradients would vanish
+    scaler = torch.amp.GradScaler(device.type, enabled=run.settled(device) == "fp16")
+    history = checkpoint.restore(module, optimiser, scaler) if checkpoint else []
     first = len(history)
     module.train()
     for epoch in progress(range(first, how.epochs), label, how.epochs, "epoch", first):
@@ -192,14 +214,15 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = rate
         generator = seeded(seed * 1_000_003 + epoch, device)
-        order = batches(n, how.batch_size, Generator().manual_seed(seed * 1_000_003 + epoch))
+        order = batches(n, how.batch_size, Generator().manual_seed(seed * 1_000_003 + epoch), device)
         losses = []
         for index in order:
             optimiser.zero_grad(set_to_none=True)
             with run.autocast(device):
-                value = loss(index.to(device), generator)
-            value.backward()
-            optimiser.step()
+                value = loss(index, generator)
+            scaler.scale(value).backward()
+            scaler.step(optimiser)
+            scaler.update()
             losses.append(value.detach())
         values = torch.stack(losses).float().cpu()
         if not values.isfinite().all():
@@ -220,7 +243,7 @@ def fit(
                 },
             )
         if checkpoint:
-            checkpoint.save(history, module, optimiser)
+            checkpoint.save(history, module, optimiser, scaler)
     module.eval()
     return history
 
@@ -231,7 +254,9 @@ class Checkpoint:
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
 
-    def save(self, history: list[float], module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def save(
+        self, history: list[float], module: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> None:
         """Replace the file as one act, so that a kill leaves the old or the new one."""
         tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
         for i, state in optimiser.state_dict()["state"].items():
@@ -241,11 +266,11 @@ class Checkpoint:
         save_file(
             {k: v.contiguous() for k, v in tensors.items()},
             partial,
-            {"key": self.key, "history": json.dumps(history)},
+            {"key": self.key, "history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())},
         )
         partial.replace(self.path)
 
-    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
+    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> list[float]:
         """Take the state up where the key is the same; return the losses so far (none: from the start)."""
         if not self.path.is_file():
             return []
@@ -264,6 +289,8 @@ class Checkpoint:
                 # moments must lie in memory as their weights do: the fused step reads both in storage order
                 held = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
                 optimiser.state[parameter][key] = held.to(parameter.device) if held.ndim == 0 else held
+        if scaler.is_enabled():
+            scaler.load_state_dict(json.loads(about["scaler"]))
         history: list[float] = json.loads(about["history"])
         print(f"{self.path}: going on with epoch {len(history)}", flush=True)
         return history

@@ -55,7 +55,9 @@ class AsmaViews:
         """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames."""
         N, _, T, _, _ = x.shape
         self.mask.check(self.skeleton, T)
-        sides = augment.sides(x, self.mirror.to(x.device), self.augmenting)
+        if self.mirror.device != x.device:
+            self.mirror = self.mirror.to(x.device)
+        sides = augment.sides(x, self.mirror, self.augmenting)
 
         anchor = View(augment.apply(sides, augment.sample(self.augmenting, N, T, generator)))
 

@@ -32,16 +32,8 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
         tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable("pretrain", *axes, of=depends) as checkpoint,
     ):
-        log.params(
-            {
-                "seed": seed,
-                "pretrain": asdict(how),
-                "encoder": asdict(architecture),
-                "run": asdict(run),
-                "precision": run.settled(device),
-            }
-        )
-        log.params({"mask": asdict(mask), "augment": asdict(augmenting)})
+        log.params({"seed": seed, "precision": run.settled(device), "run": asdict(run), "pretrain": asdict(how)})
+        log.params({"encoder": asdict(architecture), "mask": asdict(mask), "augment": asdict(augmenting)})
         train = batches.load(bench, "train", stream, device)
         torch.manual_seed(seed)
         network = backbones.build(bench.skeleton, architecture).to(device)
@@ -52,6 +44,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             scores = batches.motion_scores(bench, "train", stream, device)
             views = AsmaViews(encoder, bench.skeleton, augmenting, mask, scoring)
             method = methods.build(network, views, how).to(device)
+            run.accelerate(*method.children(), device=device)
             history = training.fit(
                 method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
                 run=run, device=device, seed=seed, label=f"pretrain {' '.join(axes)}", log=log,

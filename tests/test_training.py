@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
-from asma import training
+from asma import skeleton, training
+from asma.backbones.stgcn import STGCN
 from asma.training import Checkpoint, Fit, NotFinite, Run, WeightsError
 
 CPU = torch.device("cpu")
+UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 N = 13
 X = torch.randn(N, 3, 6, 5, generator=Generator().manual_seed(1))
 Y = torch.arange(N) % 4
@@ -86,10 +90,11 @@ def train(
     checkpoint: Checkpoint | None = None,
     log: Curves | None = None,
     seed: int = 1,
+    run: Run | None = None,
 ) -> list[float]:
     """Train in place; the mean loss of every epoch."""
     return training.fit(
-        module, loss_of(module, stop_at), N, how, run=Run(), device=CPU, seed=seed, label="toy", log=log,
+        module, loss_of(module, stop_at), N, how, run=run or Run(), device=CPU, seed=seed, label="toy", log=log,
         curve="error", checkpoint=checkpoint,
     )  # fmt: skip
 
@@ -213,6 +218,19 @@ def test_a_fit_that_is_killed_and_taken_up_again_ends_as_if_never_stopped(tmp_pa
     assert same(again, whole)
 
 
+def test_a_fit_whose_gradients_are_scaled_is_taken_up_with_its_scale(tmp_path: Path) -> None:
+    whole, again, run = Toy(), Toy(), Run(precision="fp16")
+    history = train(whole, run=run)
+    checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
+    with pytest.raises(KeyboardInterrupt):
+        train(Toy(), stop_at=2 * STEPS, checkpoint=checkpoint, run=run)
+    assert train(again, checkpoint=checkpoint, run=run) == history
+    assert same(again, whole) and not same(whole, Toy())
+    with safe_open(checkpoint.path, framework="pt") as file:
+        about = json.loads(file.metadata()["scaler"])
+    assert about["scale"] > 1
+
+
 def test_a_fit_that_is_killed_twice_ends_as_if_never_stopped(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
     for _ in range(2):
@@ -248,7 +266,7 @@ def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest
     checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
     module = Toy()
     optimiser = torch.optim.Adam(module.parameters())
-    checkpoint.save([0.5], module, optimiser)
+    checkpoint.save([0.5], module, optimiser, UNSCALED)
     before = checkpoint.path.read_bytes()
 
     def killed(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
@@ -257,9 +275,9 @@ def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(training, "save_file", killed)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save([0.5, 0.4], module, optimiser)
+        checkpoint.save([0.5, 0.4], module, optimiser, UNSCALED)
     assert checkpoint.path.read_bytes() == before
-    assert checkpoint.restore(module, optimiser) == [0.5]
+    assert checkpoint.restore(module, optimiser, UNSCALED) == [0.5]
 
 
 @dataclass(frozen=True)
@@ -325,11 +343,11 @@ def test_checkpoints_stay_when_a_stage_fails_and_go_when_it_ends(project: Path) 
     optimiser = torch.optim.Adam(module.parameters())
     path = Path(".resume/pretrain/joint/encoder.safetensors")
     with pytest.raises(KeyboardInterrupt), training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
-        checkpoint("encoder").save([0.5], module, optimiser)
+        checkpoint("encoder").save([0.5], module, optimiser, UNSCALED)
         raise KeyboardInterrupt
     assert path.is_file()
     with training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
-        assert checkpoint("encoder").restore(module, optimiser) == [0.5]
+        assert checkpoint("encoder").restore(module, optimiser, UNSCALED) == [0.5]
     assert not path.exists()
 
 
@@ -410,7 +428,8 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("precision", "fp8", "run.precision: found 'fp8', expected one of auto, fp32, bf16"),
+        ("compile", "yes", "run.compile: found 'yes', expected one of auto, on, off"),
+        ("precision", "fp8", "run.precision: found 'fp8', expected one of auto, fp32, tf32, bf16, fp16"),
         ("device", "gpu", "run.device: found 'gpu', expected auto, cpu or cuda"),
         ("threads", -1, "run.threads: found -1"),
     ],
@@ -438,7 +457,40 @@ def test_a_start_makes_torch_deterministic_and_names_the_device() -> None:
     assert Run().start().type == expected
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_what_need_not_repeat_itself_may_be_asked_for() -> None:
+    Run(deterministic=False).start()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_tf32_is_refused_where_it_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="run.precision: found 'tf32' on device cpu, expected a GPU"):
+        Run(device="cpu", precision="tf32").start()
+
+
+@pytest.mark.slow
+def test_compiled_networks_train_to_the_same_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    # traced and differentiated as for a GPU; no compiler of C++ is asked for
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    kinect = skeleton.load("kinect_v1")
+    x = torch.randn(4, 3, 12, 20, 1, generator=Generator().manual_seed(1))
+    found = []
+    for way in ("off", "on", "auto"):
+        torch.manual_seed(0)
+        net = STGCN(kinect, (4, 8), (1, 2), dropout=0.0)
+        names = list(net.state_dict())
+        Run(compile=way).accelerate(net, device=CPU)
+        assert list(net.state_dict()) == names
+        value = net(x, torch.arange(3, 17)).square().sum()
+        found.append((value, torch.autograd.grad(value, list(net.parameters()))))
+    (plain, plain_gradient), (compiled, compiled_gradient), (auto, _) = found
+    torch.testing.assert_close(compiled, plain)
+    torch.testing.assert_close(compiled_gradient, plain_gradient, rtol=1e-3, atol=1e-3)
+    assert torch.equal(auto, plain)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_the_precision_is_that_of_the_products(precision: str, dtype: torch.dtype) -> None:
     with Run(precision=precision).autocast(CPU):
         assert nn.Linear(3, 2)(torch.ones(1, 3)).dtype == dtype
