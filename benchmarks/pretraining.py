@@ -6,7 +6,10 @@ The baseline is handed views that are made already; ours makes its own within th
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -74,6 +77,43 @@ def plain_step(method: PlainAsma, views: AsmaViews, x: Tensor, scores: Tensor) -
     return step
 
 
+def peak(whose: str, N: int, precision: str) -> float:
+    """Memory that a step takes beyond weights, gradients and optimiser, MB; to be called in a process of its own."""
+    if whose == "ours":
+        training.Run().start()
+    ours, plain, x, scores = make(N)
+
+    def step_of(n: int) -> Callable[[], Tensor]:
+        if whose == "ours":
+            return our_step(ours, x[:n], scores[:n], precision)
+        return plain_step(plain, ours.views, x[:n], scores[:n])
+
+    step_of(2)()  # the other method's weights count before and after; the optimiser's state is made here
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    step_of(N)()
+    return _status("VmHWM") - before
+
+
+def _status(key: str) -> float:
+    """A figure of /proc/self/status in MB."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
+def memory(N: int, precision: str) -> Result:
+    """Peak memory of both, each in a process of its own."""
+    found = {}
+    for whose in ("ours", "plain"):
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            found[whose] = pool.submit(peak, whose, N, precision).result()
+    ratio = found["plain"] / found["ours"]
+    return Result(
+        topic="pretraining", case=f"memory of a step, B = {N}", unit="MB", ours=found["ours"], baseline=found["plain"],
+        ratio=ratio, ratio_low=ratio, ratio_high=ratio, threads=torch.get_num_threads(), dtype=precision,
+    )  # fmt: skip
+
+
 def run(full: bool) -> list[Result]:
     """fp32 and bf16 at B = 64, and with `full` at 128."""
     training.Run().start()
@@ -88,4 +128,6 @@ def run(full: bool) -> list[Result]:
             results.append(
                 times.result("pretraining", f"step, B = {N}", per_second=N, unit="samples/s", dtype=precision)
             )
+    if Path("/proc/self/clear_refs").exists():  # Linux
+        results += [memory(128 if full else 32, precision) for precision in ("fp32", "bf16")]
     return results

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ class Results:
     demonstrations: frozenset[str]
     efficiency: dict[str, list[Row]] = field(default_factory=dict)
     curves: list[tuple[Expected, dict[str, list[float]]]] = field(default_factory=list)
+
+    @cached_property
+    def at_home(self) -> dict[tuple[str, str, str], list[Row]]:
+        """The rows that are not transferred, by benchmark, encoder and mode."""
+        found: dict[tuple[str, str, str], list[Row]] = {}
+        for row in self.rows:
+            if row["of"] != "transfer":
+                found.setdefault((row["benchmark"], row["encoder"], row["mode"]), []).append(row)
+        return found
 
     def title(self, benchmark: str) -> str:
         """The benchmark's name, called a demonstration where it is one."""

@@ -95,13 +95,8 @@ def last_stream(results: Results) -> str:
 def find(results: Results, benchmark: str, mode: Mode | None, stream: str) -> Row | None:
     """The row of one encoder and mode at home (not transferred), of the ridge classifier in its only
     stream."""
-    for row in results.rows:
-        if (
-            mode
-            and (row["benchmark"], row["encoder"], row["mode"]) == (benchmark, *mode)
-            and row["of"] != "transfer"
-            and (row["stream"] == stream or row["of"] == "baseline")
-        ):
+    for row in results.at_home.get((benchmark, *mode), []) if mode else []:
+        if row["stream"] == stream or row["of"] == "baseline":
             return row
     return None
 
