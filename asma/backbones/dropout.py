@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,4 +31,20 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.probability)
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: x.numel()] >= int(share)
-        return x * kept.view(x.shape).to(x.dtype).mul_(1 / (1 - self.probability))
+        dropped: Tensor = _Drop.apply(x, kept.view(x.shape), 1 / (1 - self.probability))
+        return dropped
+
+
+class _Drop(torch.autograd.Function):
+    """x · kept · scale; remembers a byte an element for the gradient, where autograd would keep the whole factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return x * kept.to(x.dtype).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return gradient * kept.to(gradient.dtype).mul_(ctx.scale), None, None
