@@ -1,4 +1,4 @@
-# make repro: recordings → results table.  make test: all checks.  make ui: browse the runs.
+# make repro: recordings → results table.  make test: all checks.  make ui: browse the runs.  make bench: speed.
 #
 # PYTHON=python3.12   the interpreter for a new .venv (3.11 to 3.13; found by itself if not given)
 # PIP_ARGS=...        options for pip, such as an index with builds of torch for the CPU alone or for your GPU
@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro setup test lint ui clean
+.PHONY: repro setup test lint ui bench clean
 .DEFAULT_GOAL := repro
 
 repro: setup
@@ -45,6 +45,10 @@ ui: setup
 	@$(BIN)/python -c 'from asma.tracking import connect; connect()'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 \
 		--backend-store-uri "$$($(BIN)/python -c 'from asma.tracking import store; print(store()[0])')"
+
+# Our speed beside a plain rendering of the same work, some ten minutes; FULL=1 for every case.
+bench: setup
+	@$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 # What checks and Python leave behind; results, recordings and the environment stay.
 clean:

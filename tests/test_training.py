@@ -482,6 +482,7 @@ def test_compiled_networks_train_to_the_same_within_rounding(monkeypatch: pytest
         assert list(net.state_dict()) == names
         value = net(x, torch.arange(3, 17)).square().sum()
         found.append((value, torch.autograd.grad(value, list(net.parameters()))))
+    assert torch._dynamo.explain(STGCN(kinect, (4, 8), (1, 2)))(x, torch.arange(3, 17)).graph_break_count == 0
     (plain, plain_gradient), (compiled, compiled_gradient), (auto, _) = found
     torch.testing.assert_close(compiled, plain)
     torch.testing.assert_close(compiled_gradient, plain_gradient, rtol=1e-3, atol=1e-3)

@@ -27,7 +27,8 @@ class Dropout(nn.Module):
         share = self.probability * 256
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu" or share != int(share) or not 0 <= share < 256:
+        exact = share == int(share) and 0 <= share < 256
+        if x.device.type != "cpu" or not exact or torch.compiler.is_compiling():
             return nn.functional.dropout(x, self.probability)
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: x.numel()] >= int(share)
