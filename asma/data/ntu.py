@@ -5,9 +5,9 @@ The text, line by line: the number of frames; then for each frame the number of 
 begin with x y z in metres. (File naming and format: the README and the Matlab reader that the authors of
 NTU RGB+D publish, github.com/shahroudy/NTURGB-D.)
 
-A file's layout is known once its counts of bodies are, so its tokens are found and its positions converted by
-NumPy as one array; only a file that does not fit is walked line by line, to say where and why. Tracking ids
-are read as integers: they lie above 2^53, where floating point merges neighbours.
+Where everything stands follows from how many numbers each line holds, so a file is checked and its positions are
+converted as arrays; only one that does not fit is walked line by line, to say where and why. Tracking ids are
+read as integers: they lie above 2^53, where floating point merges neighbours.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ JOINTS = 25
 BODY = 10  # numbers on a body's line
 JOINT = 12  # numbers on a joint's line
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
-NUMERALS = b"0123456789+-.eE \t\n"
-WORDS = re.compile(rb"(?:nan|inf(?:inity)?)*", re.IGNORECASE)
+# A file by how many numbers its lines hold, a byte a line: frames; for each frame bodies; for each body 27 lines.
+GRAMMAR = re.compile(b"%c(?:%c(?:%c%c%c{%d})*+)*+" % (1, 1, BODY, 1, JOINT, JOINTS))
 
 
 @dataclass(frozen=True)
@@ -99,52 +99,33 @@ def _whole(data: bytes) -> Parts | None:
     What is not kept (pixels, orientations) is checked for its place and alphabet but not converted: that
     would double the time.
     """
-    if not WORDS.fullmatch(data.translate(None, NUMERALS)):
+    tokens = text.tokens(data)
+    if tokens is None:
         return None
-    starts, first = text.tokens(data)
-    lines = len(first) - 1
-    counts = np.diff(first)
-    begins = starts[np.minimum(first, len(starts) - 1)].tolist()  # of each line
-    # 1) walk the counts of bodies: the only lines whose place is not known beforehand
-    frame: list[int] = []
-    heads: list[int] = []  # the line of each body
-    singles: list[int] = [0]  # lines that hold one number
-    try:
-        length = int(data[: begins[1]]) if lines > 1 else int(data)
-        line = 1
-        for f in range(length):
-            end = begins[line + 1] if line + 1 < lines else len(data)
-            bodies = int(data[begins[line] : end])
-            singles.append(line)
-            following = line + 1 + bodies * (2 + JOINTS)
-            if bodies < 0 or following > lines:
-                return None
-            heads += range(line + 1, following, 2 + JOINTS)
-            frame += [f] * bodies
-            line = following
-    except (ValueError, IndexError):
+    first, counts = tokens.first, np.diff(tokens.first)
+    if not GRAMMAR.fullmatch(np.minimum(counts, 255).astype(np.uint8).tobytes()):
         return None
-    if line != lines or length < 0:
+    # 1) integers: the first number of every line that is no joint's
+    lines = np.flatnonzero(counts != JOINT)
+    integers = tokens.integers(first[lines])
+    if integers is None:
         return None
-    # 2) every line holds as many numbers as its place asks for
-    at = np.array(heads, np.int64)
-    joint = at[:, None] + 2 + np.arange(JOINTS)  # (R, V)
-    if (counts[singles] != 1).any() or (counts[at] != BODY).any() or (counts[at + 1] != 1).any():
+    value = np.zeros(len(counts), np.int64)
+    value[lines] = integers
+    # 2) the counts are right: of frames, of the bodies that each lists, of their joints
+    heads = np.flatnonzero(counts == BODY)
+    others = counts == 1
+    others[heads + 1] = False
+    frames = np.flatnonzero(others)[1:]
+    listed = np.diff(np.append(frames, len(counts))) // (2 + JOINTS)
+    if value[0] != len(frames) or (value[frames] != listed).any() or (value[heads + 1] != JOINTS).any():
         return None
-    if (counts[joint] != JOINT).any():
-        return None
-    # 3) ids as integers; positions from the first three tokens of each joint's line
-    ids = []
-    for h in heads:
-        body = text.integer(data[begins[h] : starts[first[h] + 1]])
-        if body is None or data[begins[h + 1] : begins[h + 2]].strip() != b"25":
-            return None
-        ids.append(body)
-    begin = first[joint.ravel()]
-    xyz = text.floats(text.cut(data, starts[begin], starts[begin + 3]), len(begin) * 3)
+    # 3) positions: the first three numbers of every joint's line
+    xyz = tokens.floats(first[np.flatnonzero(counts == JOINT)], 3)
     if xyz is None:
         return None
-    return length, np.array(frame, np.int32), np.array(ids, np.int64), xyz.reshape(-1, JOINTS, 3)
+    frame = np.repeat(np.arange(len(frames), dtype=np.int32), listed)
+    return len(frames), frame, value[heads], xyz.reshape(-1, JOINTS, 3)
 
 
 def _line_by_line(path: Path, data: bytes) -> Parts:
@@ -197,5 +178,5 @@ def _line_by_line(path: Path, data: bytes) -> Parts:
                 xyz[-1].append([float(token) for token in numbers[:3]])
     if at < len(lines):
         raise fail(text.plural(len(lines) - at, "more line"), f"the end of the file after {length} frames", at + 1)
-    positions = np.array(xyz, np.float32).reshape(-1, JOINTS, 3)
-    return length, np.array(frame, np.int32), np.array(ids, np.int64), positions
+    positions = np.array(xyz, np.float64).reshape(-1, JOINTS, 3)
+    return length, np.array(frame, np.int32), np.array(ids, np.int64), text.single(positions)

@@ -150,7 +150,7 @@ def _labels(path: Path, classes: int) -> list[tuple[int, int, int]]:
                 intervals.append((action, start, end))
             case _:
                 expected = "class, first frame, last frame, confidence: 4 integers parted by commas"
-                raise RecordingError(path, line, text.show(cells), expected)
+                raise RecordingError(path, line, text.show(cells.rstrip(b"\r")), expected)
         if not 1 <= action <= classes:
             raise RecordingError(path, line, f"class {action}", f"1 to {classes}")
     return intervals

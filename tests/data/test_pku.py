@@ -175,6 +175,11 @@ def test_a_bad_line_of_labels_is_named(tmp_path: Path, bad: str) -> None:
     assert "4 integers" in error.expected
 
 
+def test_a_bad_line_of_labels_is_quoted_without_its_end(tmp_path: Path) -> None:
+    put(tmp_path, "0002-L", frames(3), "1,1,3,2\r\n1,1,3\r\n1,1,3,2\r\n")
+    assert refused(tmp_path).found == "'1,1,3'"
+
+
 @pytest.mark.parametrize("action", [0, 52])
 def test_a_class_beyond_the_set_is_named(tmp_path: Path, action: int) -> None:
     put(tmp_path, "0002-L", frames(3), f"{action},1,3,2\n")
