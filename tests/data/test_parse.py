@@ -269,7 +269,8 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path, monkeypatch: pyt
         parse(tmp_path / "raw", tmp_path / "out.h5", **{**NTU, "format": "made"})
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 2**20
+    # how many of a block's 16 chunks are being packed at the worst moment is up to the threads: 2 x 150 kB for each
+    assert peaks[1] < peaks[0] + 5 * 2**20
 
 
 def test_only_a_few_batches_are_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

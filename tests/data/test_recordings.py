@@ -110,6 +110,20 @@ def test_a_second_writing_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first == (tmp_path / "b" / "x.h5").read_bytes() == (tmp_path / "c" / "x.h5").read_bytes()
 
 
+@pytest.mark.parametrize("rows", [recordings.CHUNK - 1, recordings.CHUNK, 3 * recordings.CHUNK + 7])
+def test_chunks_that_are_packed_here_are_read_by_anyone(tmp_path: Path, rows: int) -> None:
+    item = recording(0, **_rows(3, rows))
+    item.xyz[rows // 2] = np.nan
+    item.body[:] = np.random.default_rng(0).integers(-(2**63), 2**63, rows)
+    save(tmp_path / "x.h5", [item])
+    with h5py.File(tmp_path / "x.h5") as file:
+        for part in ("frame", "body", "xyz"):
+            found, values = file[part][:], getattr(item, part)
+            assert found.dtype == values.dtype and found.tobytes() == values.tobytes()
+            assert file[part].shuffle and file[part].compression_opts == 1
+        assert file["frame"].id.get_storage_size() < item.frame.nbytes / 2
+
+
 def test_nothing_is_packed_by_lzf(tmp_path: Path) -> None:
     # its output depends on what memory held before: the same recordings gave other bytes, now and then
     save(tmp_path / "x.h5", [recording(0)])
