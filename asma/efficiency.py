@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply–accumulates, floating-point operations.
+"""What a network costs: parameters, multiply–accumulates, floating-point operations, latency.
 
 A MAC is one multiplication and one addition; FLOPs are 2 · MACs. Counted are the matrix products of convolutions,
 linear maps, graph sums and attention, for one clip; normalisations and activations are not. Published
@@ -8,6 +8,10 @@ order than its definition says so by a method `definition`, which is what is cou
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
-    """params, macs and flops of module(*inputs); inputs hold one sample."""
+    """params, macs and flops of module(*inputs); inputs hold one sample, of which only the shapes count."""
+    inputs = tuple(torch.ones_like(x) for x in inputs)  # an encoder skips bodies of zeros
     was_training = module.training
     module.eval()
     rearranged = [m for m in module.modules() if hasattr(m, "definition")]
@@ -34,3 +39,21 @@ def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
 def total(*parts: dict[str, int], times: int = 1) -> dict[str, int]:
     """The sum of several counts, `times` over (e.g. three streams)."""
     return {key: times * sum(part[key] for part in parts) for key in ("params", "macs", "flops")}
+
+
+def latency(work: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
+    """median_ms and p95_ms of one call over `repeats`, after `warmup` calls that are not counted.
+
+    On a device that works asynchronously `work` has to wait for it. Raises ValueError where there is nothing to take
+    a median of.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats: found {repeats}, expected 1 or more")
+    for _ in range(warmup):
+        work()
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - began))
+    return {"median_ms": float(np.median(taken)), "p95_ms": float(np.percentile(taken, 95))}

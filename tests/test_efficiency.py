@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Generator, nn
 
-from asma import efficiency
+from asma import backbones, efficiency, skeleton
+from asma.backbones import Encoder
 from asma.fusion import Alignment, FeatureAlignment
 
 
@@ -38,6 +39,32 @@ def test_counting_leaves_the_module_as_it_was(training: bool) -> None:
     efficiency.count(net, torch.ones(1, 3))
     assert net.training == net[1].training == training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_what_the_inputs_hold_does_not_matter(generator: Generator) -> None:
+    net = backbones.build(skeleton.load("kinect_v1"), Encoder(width=4))
+    nobody = torch.zeros(1, 3, 8, 20, 2)
+    assert efficiency.count(net, nobody) == efficiency.count(net, torch.randn(nobody.shape, generator=generator))
+
+
+def test_latencies_are_the_median_and_the_slow_end_of_what_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [*(0.5 for _ in range(3)), *(i / 1000 for i in range(1, 101))]  # seconds; the first three are warm-up
+    now: list[float] = [0.0]
+    calls: list[int] = []
+
+    def work() -> None:
+        calls.append(len(calls))
+        now[0] += taken[len(calls) - 1]
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    found = efficiency.latency(work, repeats=100, warmup=3)
+    assert len(calls) == 103
+    assert found == {"median_ms": pytest.approx(50.5), "p95_ms": pytest.approx(95.05)}
+
+
+def test_a_latency_needs_at_least_one_call() -> None:
+    with pytest.raises(ValueError, match="repeats: found 0, expected 1 or more"):
+        efficiency.latency(lambda: None, repeats=0)
 
 
 def test_counts_add_up_over_parts_and_streams() -> None:

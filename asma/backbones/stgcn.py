@@ -1,8 +1,8 @@
 """ST-GCN (Yan et al., AAAI 2018) in the narrow form that PSTL, AimCLR and CrosSCLR share.
 
-Inside, tensors are kept channels-last, (B, T, V, C) with bodies folded into the batch B = N·M: the graph sum is then
-one matrix product, the 1 × 1 convolution another, and the temporal convolution finds the memory format it is fastest
-in. What nobody reads again is overwritten: half of a training step's time is memory traffic.
+Inside, tensors are kept channels-last, (B, T, V, C) with every body a sample of its own: the graph sum is then one
+matrix product, the 1 × 1 convolution another, and the temporal convolution finds the memory format it is fastest in.
+What nobody reads again is overwritten: half of a training step's time is memory traffic.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Backbone, mean
+from asma.backbones.base import Backbone
 from asma.backbones.dropout import Dropout
 from asma.skeleton import Skeleton
 
@@ -149,14 +149,12 @@ class STGCN(Backbone):
             if isinstance(module, nn.Conv2d):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
-        N, C, T, V, M = x.shape
+    def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
+        B, T, V, C = x.shape
         # all joints are normalised, then those that are hidden leave the graph
-        x = x.permute(0, 4, 2, 3, 1).reshape(N * M * T, V * C)  # (N·M·T, V·C)
-        x = self.data_norm(x).view(N * M, T, V, C)
+        x = self.data_norm(x.reshape(B * T, V * C)).view(B, T, V, C)
         if joints is not None:
             x = x[:, :, joints]
         for block in self.blocks:
             x = block(x, self.adjacency, joints)
-        _, T, V, D = x.shape
-        return mean(x.reshape(N, M, T, V, D), 1)
+        return x

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
 from asma.backbones import BACKBONES, Encoder, pool, tokens
@@ -51,6 +53,86 @@ def test_every_weight_learns_and_stays_finite(net: Backbone, x: Tensor) -> None:
     for name, weight in net.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
+
+
+ABSENT = {
+    "nobody": [],
+    "the second of some": [(0, 1), (2, 1)],
+    "the first of one": [(1, 0)],
+    "both of one": [(1, 0), (1, 1)],
+    "everybody": [(n, m) for n in range(3) for m in range(2)],
+}
+
+
+def with_absent(x: Tensor, who: str) -> Tensor:
+    """Clips (N, C, T, V, M) without the bodies that ABSENT names."""
+    x = x.clone()
+    for n, m in ABSENT[who]:
+        x[n, ..., m] = 0
+    return x
+
+
+def count_bodies(net: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bodies the encoder computes, a number a call from now on."""
+    computed: list[int] = []
+    bodies = net.bodies
+
+    def counting(x: Tensor, joints: Tensor | None = None) -> Tensor:
+        computed.append(len(x))
+        return bodies(x, joints)
+
+    monkeypatch.setattr(net, "bodies", counting)
+    return computed
+
+
+@pytest.mark.parametrize("who", ABSENT)
+@pytest.mark.parametrize("kept", [None, [0, 1, 2, 7, 19]])
+def test_absent_bodies_are_computed_once_with_the_same_answer(
+    net: Backbone,
+    x: Tensor,
+    who: str,
+    kept: list[int] | None,
+    lively: Callable[[nn.Module, Tensor], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lively(net, x)
+    x = with_absent(x, who)
+    joints = None if kept is None else torch.tensor(kept)
+    expected = net(x, joints)  # with gradients every body is computed
+    assert who == "everybody" or expected.std(dim=0).max() > 0.1
+    computed = count_bodies(net, monkeypatch)
+    with torch.no_grad():
+        found = net(x, joints)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-5)
+    absent = len(ABSENT[who])
+    assert computed == [6 - absent + (absent > 0)]
+
+
+def test_absent_bodies_count_in_training_and_for_gradients(
+    net: Backbone, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = with_absent(x, "the second of some")
+    computed = count_bodies(net, monkeypatch)
+    net.train()
+    with torch.no_grad():
+        net(x)
+    net.eval()
+    net(x)
+    assert computed == [6, 6]
+
+
+@pytest.mark.slow
+def test_an_exported_graph_takes_any_batch_whoever_is_there(
+    net: Backbone, x: Tensor, lively: Callable[[nn.Module, Tensor], None]
+) -> None:
+    lively(net, x)
+    with torch.no_grad():
+        example = with_absent(x, "the second of some")[:2]
+        graph = torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim("N")},)).module()
+        for who in ABSENT:
+            for N in (1, 3):
+                clips = with_absent(x, who)[:N]
+                torch.testing.assert_close(graph(clips), net(clips), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
