@@ -45,6 +45,11 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the N samples, in per cent, that two logits (N, K) put into the same class."""
+    return 100 * float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
+
+
 def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 1) -> Tensor:
     """k nearest neighbours by cosine as scores (N, K): for k = 1 the best similarity to each class.
 

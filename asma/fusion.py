@@ -11,8 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from asma import backbones
+from asma.backbones.base import Backbone
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,16 @@ class AveragedClassifier(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (N, 2, S, D) → logits (N, K)."""
         return self.head(tokens.mean(dim=(1, 2)))
+
+
+class Teacher(nn.Module):
+    """Two encoders and the classifier of their tokens as one network: clips (N, C, T, V, M) → logits (N, K)."""
+
+    def __init__(self, first: Backbone, second: Backbone, classifier: nn.Module, kind: str = "time") -> None:
+        """kind: which tokens the classifier learnt on, see asma.backbones.tokens."""
+        super().__init__()
+        self.first, self.second, self.classifier, self.kind = first, second, classifier, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = [backbones.tokens(encoder(x), self.kind) for encoder in (self.first, self.second)]
+        return self.classifier(torch.stack(both, dim=1))

@@ -63,6 +63,12 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return float(sum(x * y for x, y in zip(a, b, strict=True))) / math.sqrt(float((a * a).sum() * (b * b).sum()))
 
 
+def test_logits_agree_where_their_largest_is_in_one_place() -> None:
+    a = np.array([[1.0, 2.0, 0.0], [5.0, 4.0, 3.0], [0.0, 0.0, 1.0], [2.0, 1.0, 0.0]])
+    assert evaluation.agreement(a, 7 * a - 3) == 100
+    assert evaluation.agreement(a, a[:, ::-1]) == 25  # only the first keeps its middle class
+
+
 def test_the_nearest_neighbour_is_found_by_cosine(generator: Generator) -> None:
     train, test = torch.randn(12, 4, generator=generator), torch.randn(5, 4, generator=generator)
     labels = torch.arange(12) % 3

@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
 from asma.backbones import Encoder
-from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, CrossAttention, FeatureAlignment
+from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, CrossAttention, FeatureAlignment, Teacher
 
 
 @torch.no_grad()
@@ -125,3 +125,17 @@ def test_without_alignment_embeddings_are_averaged(S: int, generator: Generator)
     for n in range(2):
         embeddings = [sum(tokens[n, e, s] for s in range(S)) / S for e in range(2)]
         torch.testing.assert_close(net(tokens)[n], net.head((embeddings[0] + embeddings[1]) / 2))
+
+
+@pytest.mark.parametrize("kind", backbones.TOKENS)
+def test_a_teacher_is_its_two_encoders_tokens_and_the_classifier(kind: str, generator: Generator) -> None:
+    torch.manual_seed(0)
+    first, second = (backbones.build(skeleton.load("kinect_v1"), Encoder(width=4)).eval() for _ in range(2))
+    classifier = AlignedClassifier(256, 5, Alignment())
+    net = Teacher(first, second, classifier, kind).eval()
+    x = torch.randn(2, 3, 8, 20, 2, generator=generator)
+    expected = classifier(torch.stack([backbones.tokens(first(x), kind), backbones.tokens(second(x), kind)], dim=1))
+    torch.testing.assert_close(net(x), expected)
+    swapped = Teacher(second, first, classifier, kind).eval()
+    assert not torch.allclose(swapped(x), expected, atol=1e-7)
+    assert {name.split(".")[0] for name in net.state_dict()} == {"first", "second", "classifier"}
