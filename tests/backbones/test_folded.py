@@ -1,0 +1,106 @@
+"""Encoders that no longer learn, against the same encoders as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from asma import skeleton
+from asma.backbones.base import Backbone
+from asma.backbones.folded import FoldedBlock, FoldedSTGCN, folded
+from asma.backbones.stgcn import STGCN
+
+V1 = skeleton.load("kinect_v1")
+
+
+Lively = Callable[[nn.Module, Tensor], None]
+
+
+@pytest.fixture(params=["max_hop", "true_distance"])
+def net(request: pytest.FixtureRequest, lively: Lively) -> STGCN:
+    """A block without residual, with the identity, with a wider, with a narrower and a shorter one."""
+    torch.manual_seed(0)
+    encoder = STGCN(V1, (4, 4, 7, 5), (1, 1, 1, 2), 0.5, request.param)
+    lively(encoder, torch.randn(8, 3, 9, 20, 2))
+    return encoder
+
+
+@pytest.mark.parametrize(("B", "T"), [(1, 12), (3, 9)])
+def test_a_folded_encoder_says_the_same(net: STGCN, B: int, T: int, generator: Generator) -> None:
+    x = torch.randn(B, T, 20, 3, generator=generator)
+    expected = net.bodies(x).detach()
+    assert expected.std() > 0.1
+    torch.testing.assert_close(folded(net)(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_says_the_same_to_nine_digits_in_double_precision(net: STGCN, generator: Generator) -> None:
+    net = net.double()
+    x = torch.randn(2, 8, 20, 3, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(folded(net)(x), net.bodies(x).detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_both_orders_of_the_graph_sum_are_the_sum_written_out(net: STGCN, generator: Generator) -> None:
+    found = folded(net)
+    assert isinstance(found, FoldedSTGCN)
+    block = found.blocks[2]
+    assert isinstance(block, FoldedBlock)
+    x = torch.randn(2, 4, 5, 20, generator=generator)
+    graph = block.graph.detach()
+    sums = [torch.stack([x[..., v, None] * graph[k, v] for v in range(20)]).sum(dim=0) for k in range(len(graph))]
+    expected = torch.cat(sums, dim=1)
+    torch.testing.assert_close(block.neighbours(x), expected, rtol=1e-4, atol=1e-5)
+    exported = torch.export.export(Neighbours(block), (x,)).module()
+    torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-5)
+
+
+class Neighbours(nn.Module):
+    """The graph sum alone, to be exported."""
+
+    def __init__(self, block: FoldedBlock) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block.neighbours(x)
+
+
+def test_the_copy_is_frozen_and_the_encoder_stays_as_it_was(net: STGCN, generator: Generator) -> None:
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    copy = folded(net.train())
+    assert net.training and not any(module.training for module in copy.modules())
+    assert not any(weight.requires_grad for weight in copy.parameters())
+    assert all(weight.requires_grad for weight in net.parameters())
+    x = torch.randn(2, 8, 20, 3, generator=generator)
+    expected = copy(x)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.zero_()
+    assert torch.equal(copy(x), expected)
+
+
+def test_nothing_is_left_to_normalise(net: STGCN) -> None:
+    kinds = {type(module).__name__ for module in folded(net).modules()}
+    assert not kinds & {"BatchNorm1d", "BatchNorm2d", "Dropout"}
+
+
+def test_another_backbone_is_copied_as_it_is(lively: Lively, generator: Generator) -> None:
+    class Other(Backbone):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dim = 3
+            self.norm = nn.BatchNorm1d(3)
+            self.dropout = nn.Dropout(0.5)
+
+        def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
+            return self.dropout(self.norm(x.flatten(0, 2)).view(x.shape))
+
+    net = Other()
+    lively(net, torch.randn(4, 3, 9, 20, 2))
+    net.train()
+    x = torch.randn(2, 4, 20, 3, generator=generator)
+    found = folded(net)(x)
+    assert torch.equal(found, net.eval().bodies(x))
