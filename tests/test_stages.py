@@ -58,6 +58,8 @@ ROOMS = {
     "views": "skeleton streams augment masking motion",
     "fusion": "skeleton backbones losses training",
     "distillation": "skeleton backbones losses training",
+    "inference": "backbones fusion distillation",
+    "edge": "inference",
     "methods": "skeleton backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "backbones data efficiency evaluation",
