@@ -1,0 +1,231 @@
+"""One clip, one thread: teacher and student in every form, beside the teacher as published code would run it.
+
+The baseline is two encoders and the alignment in eager torch: channels first, the graph sum as an einsum over the
+subsets, normalisations by themselves, an absent person computed like a present one. All forms are checked against
+it before they are timed. What a form costs in accuracy is measured on a student taught by labels for a minute on
+the synthetic demonstration.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from asma import backbones, edge, evaluation, inference, skeleton, training
+from asma.backbones import Encoder
+from asma.backbones.stgcn import STGCN, Block
+from asma.data import clips, parse, synthetic
+from asma.data.recordings import Store
+from asma.distillation import Distill, Student
+from asma.fusion import AlignedClassifier, Alignment, Teacher
+from asma.inference import Compact
+from benchmarks.measure import Result, compare, threads
+
+SHAPE = (3, 50, 25, 2)  # a clip: C, T, V, M
+CALLS = 4  # of each program in a round
+LAYOUT = "kinect_v2"
+CLASSES = synthetic.NTU_ACTIONS
+
+Form = Callable[[Tensor], object]
+
+
+class PlainBlock(nn.Module):
+    """A block with the weights of one of ours, as it is usually written."""
+
+    def __init__(self, block: Block, adjacency: Tensor) -> None:
+        super().__init__()
+        self.adjacency, self.importance, self.subsets = adjacency, block.importance, len(adjacency)
+        self.convolution = block.graph.convolution
+        self.temporal = nn.Sequential(
+            block.graph_norm, nn.ReLU(), block.temporal, block.temporal_norm, nn.Dropout(block.dropout.probability)
+        )
+        self.has_residual, self.residual = block.has_residual, block.residual or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convolution(x)
+        B, KC, T, V = y.shape
+        y = y.view(B, self.subsets, KC // self.subsets, T, V)
+        y = torch.einsum("bkctv,kvw->bctw", y, self.adjacency * self.importance)
+        y = self.temporal(y.contiguous())
+        return F.relu(y + self.residual(x) if self.has_residual else y)
+
+
+class PlainEncoder(nn.Module):
+    """Clips → feature map averaged over bodies, channels first throughout."""
+
+    def __init__(self, encoder: STGCN) -> None:
+        super().__init__()
+        self.data_norm = encoder.data_norm
+        self.blocks = nn.Sequential(*(PlainBlock(cast(Block, block), encoder.adjacency) for block in encoder.blocks))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = module.weight.data.contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        N, C, T, V, M = x.shape
+        x = x.permute(0, 4, 3, 1, 2).contiguous().view(N * M, V * C, T)
+        x = self.data_norm(x).view(N * M, V, C, T).permute(0, 2, 3, 1).contiguous()
+        y = self.blocks(x)
+        return y.view(N, M, *y.shape[1:]).mean(dim=1)  # (N, D, T′, V)
+
+
+class PlainTeacher(nn.Module):
+    """Clips → logits of two encoders and the feature alignment."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(PlainEncoder(cast(STGCN, e)) for e in (teacher.first, teacher.second))
+        self.classifier = teacher.classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = [encoder(x).mean(dim=3).transpose(1, 2) for encoder in self.encoders]
+        return self.classifier(torch.stack(tokens, dim=1))
+
+
+def settle(network: nn.Module, x: Tensor) -> None:
+    """Give the normalisations statistics of real clips, so that nothing runs into zeros or infinities."""
+    network.train()(x)
+    network.eval()
+
+
+def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips (n, C, T, V, M), labels and which of them are for training, of the synthetic recordings."""
+    layout = skeleton.load(LAYOUT)
+    synthetic.write_ntu(folder / "raw", synthetic.Synthesize())
+    parse.parse(
+        folder / "raw", folder / "recordings.h5", dataset="demo", format="ntu", layout=LAYOUT, joints=len(layout),
+        bodies=SHAPE[3], workers=1, classes=CLASSES, class_count=len(CLASSES),
+    )  # fmt: skip
+    with Store(folder / "recordings.h5") as store:
+        found = [(store[i], clips.frame50(store[i], layout, SHAPE[3], clips.Prepare())) for i in range(len(store))]
+    kept = [(recording, clip) for recording, clip in found if clip is not None]
+    subjects = sorted({int(recording.columns["subject"]) for recording, _ in kept})
+    x = torch.from_numpy(np.stack([clip for _, clip in kept])).float()
+    train = [subjects.index(int(recording.columns["subject"])) % 3 != 2 for recording, _ in kept]
+    return x, torch.tensor([recording.label for recording, _ in kept]), torch.tensor(train)
+
+
+def teach(student: Student, x: Tensor, labels: Tensor, epochs: int) -> None:
+    """Cross-entropy on the clips as they are: some accuracy in a minute, so that a loss of it would show."""
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        return F.cross_entropy(student(x[index]).float(), labels[index])
+
+    how, run = training.Fit(epochs=epochs, batch_size=16, learning_rate=0.01), training.Run(precision="auto")
+    training.fit(student, loss, len(x), how, run=run, device=torch.device("cpu"), seed=1, label="student")
+
+
+def forms(name: str, network: Student | Teacher, calibration: Tensor, folder: Path) -> dict[tuple[str, str], Form]:
+    """Everything a network can be run as, by (form, dtype); each takes clips and gives logits."""
+    made: dict[tuple[str, str], Form] = {("eager", "fp32"): network}
+    small = inference.compact(network, SHAPE)
+    made["compact", "fp32"] = small
+    if training.Run(precision="auto").settled(torch.device("cpu")) == "bf16":
+        made["compact", "bf16"] = inference.compact(network, SHAPE, torch.bfloat16)
+    if name == "student":
+        compiled = torch.compile(small, dynamic=False)
+        try:
+            for bodies in (1, 2):
+                compiled(calibration[:1] * (torch.arange(2) < bodies))
+        except RuntimeError as error:
+            print(f"left out: {name} compiled: {str(error).splitlines()[0]}", flush=True)
+        else:
+            made["compact, compiled", "fp32"] = cast(Compact, compiled)
+    if not edge.available():
+        print(f"left out: {name} in ONNX: the extra `edge` is not installed", flush=True)
+        return made
+    plain, small_integers = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
+    edge.export(small, plain)
+    edge.quantise(plain, small_integers, calibration.numpy())
+    for dtype, path in (("fp32", plain), ("int8", small_integers)):
+        session = edge.Session(path)
+        made["ONNX", dtype] = lambda x, session=session: session(x.numpy())  # type: ignore[misc]  # the default holds it
+    return made
+
+
+def timed(
+    name: str, made: dict[tuple[str, str], Form], plain: Form, clip: Tensor, who: str, rounds: int
+) -> list[Result]:
+    """Clips a second of every form beside the plain teacher."""
+
+    def often(form: Form) -> Callable[[], None]:
+        def work() -> None:
+            for _ in range(CALLS):
+                form(clip)
+
+        return work
+
+    found = []
+    for (form, dtype), network in made.items():
+        times = compare(often(network), often(plain), rounds)
+        case = f"{name}, {who}: {form}"
+        found.append(times.result("inference", case, per_second=CALLS, unit="clips/s", dtype=dtype))
+    return found
+
+
+def accuracies(made: dict[tuple[str, str], Form], x: Tensor, labels: Tensor) -> list[Result]:
+    """Accuracy of the student's forms beside that of the eager one, and how often both say the same."""
+    truth = labels.numpy()
+    logits = {key: np.asarray(torch.as_tensor(network(x))) for key, network in made.items()}
+    reference = logits.pop(("eager", "fp32"))
+    expected = evaluation.score(reference, truth)["accuracy"]
+    found = []
+    for (form, dtype), own in logits.items():
+        accuracy = evaluation.score(own, truth)["accuracy"]
+        for case, ours, beside in (
+            (f"student, accuracy: {form}, beside eager", accuracy, expected),
+            (f"student, same class as eager: {form}", evaluation.agreement(own, reference), 100.0),
+        ):
+            unit = f"% of {len(x)} clips"
+            found.append(Result(topic="inference", case=case, unit=unit, ours=ours, baseline=beside, dtype=dtype))
+    return found
+
+
+def features(encoder: STGCN, x: Tensor, rounds: int) -> Result:
+    """Frozen features of many clips, most of them of one person."""
+    single = (~x[..., 1].flatten(1).any(dim=1)).float().mean()
+    plain = PlainEncoder(encoder).eval()
+    times = compare(
+        lambda: evaluation.embed(encoder, x, backbones.pool),
+        lambda: evaluation.embed(plain, x, lambda h: h.mean(dim=(2, 3))),
+        rounds,
+    )
+    case = f"frozen features, {single:.0%} of the clips with one person"
+    return times.result("inference", case, per_second=len(x), unit="clips/s")
+
+
+@torch.no_grad()
+def run(full: bool) -> list[Result]:
+    """Forms of teacher and student on a clip of one person and of two, then the student's accuracy in each."""
+    layout, rounds = skeleton.load(LAYOUT), 21 if full else 5
+    torch.manual_seed(1)
+    with threads(1), tempfile.TemporaryDirectory() as made_here:
+        folder = Path(made_here)
+        x, labels, is_train = demonstration(folder)
+        train, test = x[is_train], x[~is_train]
+        how = Distill(epochs=1, batch_size=2, learning_rate=0.1, teachers=[], dropout=0.0)
+        student = Student(layout, len(CLASSES), how)
+        with torch.enable_grad():
+            teach(student, train, labels[is_train], 30 if full else 6)
+        first, second = (backbones.build(layout, Encoder()) for _ in range(2))
+        teacher = Teacher(first, second, AlignedClassifier(first.dim, len(CLASSES), Alignment()))
+        settle(teacher, train[:16])
+        plain = PlainTeacher(teacher).eval()
+        torch.testing.assert_close(plain(test[:4]), teacher(test[:4]), rtol=1e-3, atol=1e-4)
+        two = test[test[..., 1].flatten(1).any(dim=1)][:1]
+        one = two * torch.tensor([1.0, 0.0])
+        results = [features(cast(STGCN, first), test if full else test[:32], rounds)]
+        for name, network in (("teacher", teacher), ("student", student)):
+            every = forms(name, network, train if full or name == "student" else train[:64], folder)
+            for who, clip in (("one person", one), ("two people", two)):
+                results += timed(name, every, plain, clip, who, rounds)
+            if name == "student":
+                results += accuracies(every, test, labels[~is_train])
+    return results
