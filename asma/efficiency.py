@@ -10,12 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from inspect import unwrap
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
+
+# What the counter's method is wrapped in imports torch's compiler, a second, only to keep out of its graphs.
+_mode = getattr(flop_counter, "_FlopCounterMode", None)
+if _mode is not None:
+    _mode.__torch_dispatch__ = unwrap(_mode.__torch_dispatch__)
 
 
 def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
+from inspect import unwrap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,7 +95,8 @@ class Run:
     def start(self) -> torch.device:
         """Set torch up as the parameters say and return the device. Raises ValueError on tf32 without a GPU."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(self.deterministic)
+        # use_deterministic_algorithms, less the import of torch's compiler, which has a flag of its own for this
+        torch.set_deterministic_debug_mode("error" if self.deterministic else "default")
         # filling fresh memory with NaN is for finding bugs; it costs a fifth of a step
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
         _keep_freed_memory()
@@ -177,6 +179,20 @@ def seeded(seed: int, device: torch.device) -> Generator:
     return Generator(device).manual_seed(seed)
 
 
+class Adam(torch.optim.Adam):
+    """torch's Adam, less the import of torch's compiler: a second of every start.
+
+    The methods below are the same functions, unwrapped. What they are wrapped in imports `torch._dynamo` at the first
+    call, only to have them left out of graphs; nothing here compiles an optimiser. Of a torch that wraps them no more
+    they are taken as they are.
+    """
+
+    add_param_group = unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = unwrap(torch.optim.Adam.zero_grad)
+    state_dict = unwrap(torch.optim.Adam.state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
 def fit(
     module: nn.Module,
     loss: Callable[[Tensor, Generator], Tensor],
@@ -197,7 +213,7 @@ def fit(
     the generator. Each epoch seeds itself from `seed` and its number, so a run that is taken up again ends as one that
     was never stopped. Returns the mean loss of every epoch. Raises NotFinite.
     """
-    optimiser = torch.optim.Adam(
+    optimiser = Adam(
         [p for p in module.parameters() if p.requires_grad],
         lr=how.learning_rate,
         weight_decay=how.weight_decay,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partialmethod
@@ -107,6 +109,65 @@ def trained(how: Fit = HOW, *, checkpoint: Checkpoint | None = None, seed: int =
 
 def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+WITHOUT_COMPILER = """
+import sys
+from pathlib import Path
+from torch import nn, zeros
+from asma import efficiency, training
+
+how = training.Fit(epochs=2, batch_size=2, learning_rate=0.1)
+run = training.Run(device="cpu")
+device, module = run.start(), nn.Linear(3, 2)
+kept = training.Checkpoint(Path(sys.argv[1]), "key")
+loss = lambda index, generator: module(zeros(len(index), 3)).sum()
+training.fit(module, loss, 4, how, run=run, device=device, seed=1, label="toy", checkpoint=kept)
+kept.restore(module, training.Adam(module.parameters()))
+efficiency.count(module, zeros(1, 3))
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+
+
+@pytest.mark.slow
+def test_training_saving_and_counting_import_nothing_of_torchs_compiler(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_COMPILER, str(tmp_path / "kept.safetensors")],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_adam_is_torchs_step_by_step() -> None:
+    ours, theirs = Toy(), Toy()
+    steppers = [
+        kind([p for p in toy.parameters() if p.requires_grad], lr=0.02, weight_decay=1e-3, fused=True)
+        for kind, toy in ((training.Adam, ours), (torch.optim.Adam, theirs))
+    ]
+    for step in range(4):
+        for optimiser, toy in zip(steppers, (ours, theirs), strict=True):
+            torch.manual_seed(step)
+            optimiser.zero_grad(set_to_none=True)
+            F.cross_entropy(toy(X), Y).backward()
+            optimiser.step()
+    assert same(ours, theirs)
+    own, plain = (optimiser.state_dict() for optimiser in steppers)
+    assert own["param_groups"] == plain["param_groups"]
+    for i, state in plain["state"].items():
+        assert all(torch.equal(own["state"][i][key], value) for key, value in state.items())
+    assert all(p.grad is not None for p in theirs.parameters() if p.requires_grad)
+    steppers[0].zero_grad()
+    assert all(p.grad is None for p in ours.parameters())
+
+
+def test_a_run_starts_with_deterministic_algorithms_only() -> None:
+    torch.use_deterministic_algorithms(False)
+    Run(device="cpu").start()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(150, 10), (10, 1), (12, 0), (3, 3), (1, 0)])
