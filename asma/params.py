@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 FILE = Path("params.yaml")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
 
 
 class ParamsError(ValueError):
@@ -28,7 +29,7 @@ def read(file: Path = FILE) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"{file}: not found; run from the root of the project")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
     except yaml.YAMLError as error:
         raise ParamsError(f"{file}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
