@@ -42,9 +42,9 @@ lint: setup
 
 # The store is opened once before, so that the UI and a first stage never make it at the same time.
 ui: setup
-	@$(BIN)/python -c 'from asma.tracking import connect; connect()'
+	@$(BIN)/python -c 'from asma.recorder import connect; connect()'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 \
-		--backend-store-uri "$$($(BIN)/python -c 'from asma.tracking import store; print(store()[0])')"
+		--backend-store-uri "$$($(BIN)/python -c 'from asma.recorder import store; print(store()[0])')"
 
 # Our speed beside a plain rendering of the same work, some ten minutes; FULL=1 for every case.
 bench: setup

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 
 def run(main: Callable[..., None]) -> None:
     """Call `main` with the command line's options, converted by its annotations (str, int, float, Path).
 
     An expected failure (bad data, bad parameters) ends with its message and exit status 1, any other with
-    its traceback.
+    its traceback. A program that did its work ends at once.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     hints = typing.get_type_hints(main)
@@ -27,8 +30,20 @@ def run(main: Callable[..., None]) -> None:
             default=None if required else parameter.default,
         )
     arguments: dict[str, Any] = vars(parser.parse_args())
+    gc.freeze()  # what was imported stays
+    gc.enable()
     try:
         main(**arguments)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    if main.__module__ == "__main__":
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """The regular end, less taking thousands of modules apart one by one: a third of a second with torch."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

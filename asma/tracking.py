@@ -8,17 +8,12 @@ Files are the record and MLflow is the view: nothing in the project reads back w
         log.metrics({"accuracy": 62.3})
         log.write(Path("runs/.../metrics.json"), {...})
 
-The store is `MLFLOW_TRACKING_URI` if set, else `mlflow.db` (SQLite) and `mlartifacts/` at the repository's
-root: the folder in `DVC_ROOT`, which DVC sets to the original repository also under `dvc exp run --temp`
-and `--queue`, where the working folder is a copy that is deleted afterwards; without DVC the working
-folder.
+What is logged is checked here and written to the store by a process beside the stage: see `recorder.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import io
 import json
 import math
 import os
@@ -26,10 +21,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,20 +33,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
-    from mlflow.entities import Metric, Param
-    from mlflow.tracking import MlflowClient
     from torch import nn
 
-EXPERIMENT = "asma"
-FLUSH_SECONDS = 10.0
-_BATCH_METRICS = 800  # the store takes at most 1000 entries a call,
-_BATCH_PARAMS = 100  # of which at most 100 parameters
 _LONGEST_PARAM = 6000  # characters
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: see _lock
-    fcntl = None  # type: ignore[assignment]  # the module is optional
 
 
 class NotFinite(ValueError):
@@ -62,79 +47,61 @@ class NotFinite(ValueError):
         super().__init__(f"{name} is {value}" + (f" at{where}" if where else "") + "; expected a finite number")
 
 
-def store() -> tuple[str, Path | None]:
-    """Where MLflow writes: (tracking URI, folder of artifacts or None where the server decides)."""
-    root = Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if not uri.startswith("sqlite:///"):
-        return uri, None
-    # A relative path in the URI means the root too: the working folder may be one that is deleted.
-    database = root / uri.removeprefix("sqlite:///")
-    return f"sqlite:///{database}", database.parent / "mlartifacts"
+class StoreError(ValueError):
+    """MLflow cannot open a run; says where and why."""
 
 
-@contextlib.contextmanager
-def _lock(uri: str) -> Iterator[None]:
-    """One process at a time opens a SQLite store.
+class Recording:
+    """The process beside the stage that writes its run into MLflow; `recorder.Recorder` with a pipe between."""
 
-    MLflow creates the tables of an empty database without a lock of its own: processes that start together
-    leave it broken for good. Where file locks do not exist the first stage has to run alone.
-    """
-    if fcntl is None or not uri.startswith("sqlite:///"):
-        yield
-        return
-    database = Path(uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with open(database.with_name(database.name + ".lock"), "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            # -P: the package's folder is not a place to import from
+            [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the stage, which then says how it ended
+        )
+        self._lost = False
+
+    def tell(self, what: str, *arguments: object) -> None:
+        """Have one of the recorder's methods called; nothing is waited for. Raises StoreError if there is no run."""
+        assert self._process.stdin
+        try:
+            self._process.stdin.write(json.dumps([what, *arguments]) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            self._gone()
+
+    @cached_property
+    def run_id(self) -> str:
+        """Waits until the run is open. Raises StoreError if that fails."""
+        assert self._process.stdout
+        answer = json.loads(self._process.stdout.readline() or "{}")
+        if "run_id" not in answer:
+            raise StoreError(answer.get("error", "MLflow: the process that writes the run ended before it was open"))
+        return str(answer["run_id"])
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        _ = self.run_id
+        self._process.communicate()
+        if self._process.returncode:
+            self._gone()
+
+    def _gone(self) -> None:
+        if self.run_id and not self._lost:
+            self._lost = True
+            print("MLflow: the process that writes the run has ended, the stage goes on", file=sys.stderr, flush=True)
 
 
-def _quiet() -> None:
-    """No telemetry, no progress chatter, no links to runs. To be called before MLflow is imported."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+_ahead: list[Recording] = []
 
 
-def connect() -> tuple[MlflowClient, str]:
-    """Open the store, made on first use: (client, id of the experiment `asma`)."""
-    _quiet()
-    collecting = gc.isenabled()
-    gc.disable()  # thousands of modules: without collections in between they load in two thirds of the time
-    try:
-        from mlflow.exceptions import MlflowException
-        from mlflow.tracking import MlflowClient
-
-        uri, artifacts = store()
-        if uri.startswith("sqlite:"):
-            # What the client would import anyway, but outside the lock.
-            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - imported for its time
-        gc.freeze()  # nor does the end of the process look through the modules again: half a second
-    finally:
-        if collecting:
-            gc.enable()
-
-    with _lock(uri):
-        client = MlflowClient(uri)
-        location = artifacts.as_uri() if artifacts else None
-        # A store that was moved to another folder keeps its old runs; new ones get an experiment of their
-        # own, because the place of an experiment's artifacts cannot be changed.
-        for name in (EXPERIMENT, f"{EXPERIMENT} ({artifacts})"):
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                try:
-                    return client, client.create_experiment(name, artifact_location=location)
-                except MlflowException:  # on a server, where the lock does not reach, another was faster
-                    found = client.get_experiment_by_name(name)
-                    if found is None:
-                        raise
-            if location is None or found.artifact_location in (location, str(artifacts)):
-                if found.lifecycle_stage == "deleted":
-                    client.restore_experiment(found.experiment_id)
-                return client, found.experiment_id
-    raise RuntimeError(f"{uri}: experiment {EXPERIMENT!r} keeps its artifacts elsewhere; expected {location}")
+def ahead() -> None:
+    """Start the process of the coming run now, so that it loads MLflow while the stage loads torch."""
+    _ahead.append(Recording())
 
 
 @contextlib.contextmanager
@@ -169,38 +136,36 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 
 class Log:
-    """What a stage tells MLflow; made by `run`. Figures are buffered and sent together."""
+    """What a stage tells MLflow; made by `run`."""
 
     def __init__(self, stage: str, axes: Mapping[str, str]) -> None:
         default = "-".join([*axes.values()])
         self.name = os.environ.get("DVC_STAGE") or (f"{stage}@{default}" if default else stage)
-        self._began = self._flushed = time.monotonic()
-        self._metrics: list[Metric] = []
-        self._params: list[Param] = []
+        self._began = time.monotonic()
         self._known: dict[str, str] = {}
         self._summary: list[str] = []
-        self._complained = False
-        self._client, self._experiment = connect()
-        started = self._client.create_run(self._experiment, run_name=self.name, tags=_tags(stage, axes))
-        self.run_id: str = started.info.run_id
+        self._recording = _ahead.pop() if _ahead else Recording()
+        self._recording.tell("open", self.name, _tags(stage, axes), _now())
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name for the run; waits until there is one."""
+        return self._recording.run_id
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Parameters; nested mappings become dotted names. Another value for a known name is a ValueError."""
-        from mlflow.entities import Param
-
+        new = {}
         for key, value in _flat(values):
             text = (value if isinstance(value, str) else json.dumps(value, default=str))[:_LONGEST_PARAM]
             if key not in self._known:
-                self._known[key] = text
-                self._params.append(Param(key, text))
+                self._known[key] = new[key] = text
             elif self._known[key] != text:
                 raise ValueError(f"parameter {key}: found {text}, expected {self._known[key]} as logged before")
+        self._recording.tell("params", new)
 
     def epoch(self, epoch: int, **metrics: float) -> None:
-        """A point of each named curve. Raises NotFinite; sends what has gathered every ten seconds."""
+        """A point of each named curve. Raises NotFinite."""
         self._add(metrics, epoch)
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self._flush()
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Final figures; nested mappings become dotted names. Raises NotFinite."""
@@ -208,11 +173,13 @@ class Log:
 
     def figure(self, figure: Figure, name: str) -> None:
         """A matplotlib figure as an image, `name` with its ending: `confusion.png`."""
-        self._client.log_figure(self.run_id, figure, f"figures/{name}")
+        path = Path(tempfile.mkdtemp(), name)
+        figure.savefig(path)
+        self._recording.tell("figure", str(path))
 
     def artifact(self, path: Path) -> None:
-        """A copy of a file."""
-        self._client.log_artifact(self.run_id, str(path))
+        """A copy of a file, which has to stay as it is until the stage ends."""
+        self._recording.tell("artifact", str(path.resolve()))
 
     def summary(self, text: str) -> None:
         """What the stage says when it is done; printed only if it gets there."""
@@ -240,104 +207,43 @@ class Log:
         import numpy as np
         import torch
 
+        from asma import recorder
+
         network = copy.deepcopy(module).cpu().eval()
         if len(example) < 2:  # an exported graph takes a size of one for a constant
             example = np.repeat(example, 2, axis=0)
         example = example[:2]
-        with torch.no_grad():
-            logits = network(torch.from_numpy(example)).numpy()
-
-        with _fluent(store()[0]):
-            import mlflow.pytorch
-            from mlflow.models import infer_signature
-
-            # Without an entry of its own the model would land in MLflow's default experiment.
-            entry = self._client.create_logged_model(self._experiment, name, self.run_id)
-            info = mlflow.pytorch.log_model(
-                network,
-                name=name,
-                model_id=entry.model_id,
-                signature=infer_signature(example, logits),
-                input_example=example,
-                pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "numpy"],
-                registered_model_name=name,
-                serialization_format="pt2",
-                run_id=self.run_id,
-            )
-            reloaded = mlflow.pyfunc.load_model(info.model_uri)
-
         batch = np.concatenate([example, example[:1]])
         with torch.no_grad():
-            expected = network(torch.from_numpy(batch)).numpy()
+            logits, expected = (network(torch.from_numpy(x)).numpy() for x in (example, batch))
+        version, reloaded = recorder.register(self.run_id, name, network, example, logits)
         if not np.allclose(reloaded.predict(batch), expected, rtol=1e-3, atol=1e-4):
             raise RuntimeError(f"model {name}: the registered copy disagrees with the network on a batch of 3")
-        return f"models:/{name}/{info.registered_model_version}"
+        return f"models:/{name}/{version}"
 
     def close(self, status: str) -> None:
-        """End the run: FINISHED, FAILED or KILLED. Called by `run`."""
-        self._add({"duration_s": time.monotonic() - self._began}, None)
-        self._flush(last=True)
-        with self._tolerant():
-            self._client.set_terminated(self.run_id, status)
+        """End the run: FINISHED, FAILED or KILLED. Called by `run`. Raises StoreError if there is no run to finish."""
+        try:
+            self._add({"duration_s": time.monotonic() - self._began}, None)
+            self._recording.tell("end", status, _now())
+            self._recording.close()
+        except StoreError as error:
+            if status == "FINISHED":
+                raise
+            print(error, file=sys.stderr, flush=True)  # what ended the stage goes on to the caller
         if status == "FINISHED":
             for line in self._summary:
                 print(line, flush=True)
 
     def _add(self, values: Mapping[str, Any], epoch: int | None) -> None:
-        from mlflow.entities import Metric
-
         for key, value in values.items():
             _finite(key, float(value), epoch)
-        now = int(time.time() * 1000)
-        self._metrics += [Metric(key, float(value), now, epoch or 0) for key, value in values.items()]
-
-    def _flush(self, last: bool = False) -> None:
-        """Send what has gathered; what could not be sent stays for the next time."""
-        self._flushed = time.monotonic()
-        for attempt in range(3 if last else 1):
-            if attempt:
-                time.sleep(attempt)
-            with self._tolerant():
-                while self._params or self._metrics:
-                    metrics, params = self._metrics[:_BATCH_METRICS], self._params[:_BATCH_PARAMS]
-                    self._client.log_batch(self.run_id, metrics=metrics, params=params)
-                    self._metrics, self._params = self._metrics[len(metrics) :], self._params[len(params) :]
-                return
-
-    @contextlib.contextmanager
-    def _tolerant(self) -> Iterator[None]:
-        """Hours of training outlive a tracking server that does not answer: said once, and the stage goes
-        on."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            yield
-        except MlflowException as error:
-            if not self._complained:
-                print(
-                    f"{self.name}: MLflow does not answer, the stage goes on: {error}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            self._complained = True
+        self._recording.tell("metrics", {key: float(value) for key, value in values.items()}, _now(), epoch or 0)
 
 
-@contextlib.contextmanager
-def _fluent(uri: str) -> Iterator[None]:
-    """Point MLflow's global functions, which models need, at the store; silence what they print."""
-    import mlflow
-
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of MLflow's own modules, which are imported here
-            yield
-    finally:
-        mlflow.set_tracking_uri("")
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if before is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+def _now() -> int:
+    """Milliseconds since 1970, MLflow's time."""
+    return int(time.time() * 1000)
 
 
 def _tags(stage: str, axes: Mapping[str, str]) -> dict[str, str]:
@@ -345,20 +251,11 @@ def _tags(stage: str, axes: Mapping[str, str]) -> dict[str, str]:
         "dvc.stage": os.environ.get("DVC_STAGE"),
         "dvc.exp_name": os.environ.get("DVC_EXP_NAME"),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-        "revision": _revision(),
         "host": socket.gethostname(),
         "mlflow.source.name": f"stages/{stage}.py",
         "mlflow.source.type": "LOCAL",
     }
     return {"stage": stage, **axes, **{key: value for key, value in environment.items() if value}}
-
-
-def _revision() -> str | None:
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -70,3 +71,46 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, "--dataset", "ntu60")
     with pytest.raises(RuntimeError, match="a bug"):
         cli.run(bug)
+
+
+PROGRAM = """
+import atexit, os
+from asma import cli
+
+leave = os._exit
+
+def at_once(status: int) -> None:
+    os.write(1, b"at once")
+    leave(status)
+
+os._exit = at_once
+atexit.register(print, "exit handler")
+
+def main(fail: int) -> None:
+    print("work")
+    if fail:
+        raise ValueError("bad data")
+
+if __name__ == "__main__":
+    cli.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail", "status", "out", "err"),
+    [
+        (0, 0, "work\nexit handler\nat once", ""),
+        (1, 1, "work\nexit handler\n", "error: bad data\n"),
+    ],
+)
+def test_a_program_that_did_its_work_runs_its_exit_handlers_and_ends_at_once(
+    fail: int, status: int, out: str, err: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--fail", str(fail)],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, err)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import gc
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +14,24 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
+import stages
+from asma import tracking
+
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = sorted(PIPELINE)
 
 # Change no result: an edit of how options are read or what is reported reruns nothing.
-LEAVES = {"asma/__init__.py", "asma/params.py", "asma/cli.py", "asma/tracking.py", "asma/progress.py"}
+LEAVES = {
+    "asma/__init__.py",
+    "asma/params.py",
+    "asma/cli.py",
+    "asma/recorder.py",
+    "asma/tracking.py",
+    "asma/progress.py",
+    "stages/__init__.py",
+}
 # Data files that code reads, by the module that reads them.
 DATA = {
     "asma/skeleton.py": {"asma/layouts"},
@@ -43,7 +56,8 @@ ROOMS = {
     "progress": "",
     "params": "",
     "cli": "",
-    "tracking": "",
+    "recorder": "",
+    "tracking": "recorder",
     "losses": "",
     "evaluation": "",
     "efficiency": "",
@@ -326,7 +340,7 @@ def test_the_rooms_stand_in_order() -> None:
 @pytest.mark.parametrize("path", [path for path in modules() if path not in ("asma/__init__.py", "stages/__init__.py")])
 def test_imports_run_downwards(path: str) -> None:
     top, room = path.removesuffix(".py").split("/")[:2]
-    used = {f.removesuffix(".py").split("/")[1] for f in imported(path) if f not in LEAVES | {"stages/__init__.py"}}
+    used = {f.removesuffix(".py").split("/")[1] for f in imported(path) if f not in LEAVES}
     used |= {Path(f).stem for f in imported(path) & LEAVES} - {"__init__"}
     if path == "stages/table.py":
         assert used == {"cli", "params", "tracking", "report"}
@@ -362,9 +376,24 @@ def test_the_report_knows_neither_models_nor_mlflow() -> None:
         assert not libraries(path) & {"torch", "mlflow", "safetensors"}, path
 
 
-def test_only_the_tracking_knows_mlflow_and_only_when_it_is_needed() -> None:
-    assert [path for path in modules() if "mlflow" in libraries(path)] == ["asma/tracking.py"]
-    assert not libraries("asma/tracking.py", at_once=True) & {"mlflow", "torch", "matplotlib", "numpy"}
+def test_only_the_recorder_knows_mlflow_and_only_when_it_is_needed() -> None:
+    assert [path for path in modules() if "mlflow" in libraries(path)] == ["asma/recorder.py"]
+    for path in ("asma/recorder.py", "asma/tracking.py"):
+        assert not libraries(path, at_once=True) & {"mlflow", "torch", "matplotlib", "numpy"}
+    assert not libraries("asma/recorder.py") & {"asma"}, "it is run by its path"
+
+
+@pytest.mark.parametrize(("first", "started"), [("-m", 1), ("pytest", 0), ("stages/table.py", 0)])
+def test_the_process_that_writes_the_run_is_started_by_the_command_of_a_stage_only(
+    monkeypatch: pytest.MonkeyPatch, first: str, started: int
+) -> None:
+    counted: list[None] = []
+    monkeypatch.setattr(tracking, "ahead", lambda: counted.append(None))
+    monkeypatch.setattr("sys.argv", [first])
+    importlib.reload(stages)
+    assert len(counted) == started
+    assert gc.isenabled() == (not started)
+    gc.enable()
 
 
 def test_readers_do_without_torch() -> None:

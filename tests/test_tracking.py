@@ -11,9 +11,37 @@ import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
-from asma import tracking
+from asma import recorder, tracking
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class Inside:
+    """The recorder within the process of the tests: the same orders as text, without a process to start."""
+
+    def __init__(self) -> None:
+        self.recorder: recorder.Recorder | None = None
+
+    def tell(self, what: str, *arguments: object) -> None:
+        what, *told = json.loads(json.dumps([what, *arguments]))
+        if self.recorder is None:
+            assert what == "open"
+            self.recorder = recorder.Recorder(*told)
+        else:
+            getattr(self.recorder, what)(*told)
+
+    @property
+    def run_id(self) -> str:
+        assert self.recorder
+        return self.recorder.run_id
+
+    def close(self) -> None:
+        """Everything is written already."""
+
+
+@pytest.fixture(autouse=True)
+def _inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "Recording", Inside)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +58,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setenv("DVC_ROOT", str(root))
-        tracking.connect()
+        recorder.connect()
     return root
 
 
@@ -54,6 +82,7 @@ def _python(code: str, *arguments: str, **environment: str) -> subprocess.Popen[
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -79,6 +108,90 @@ def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path:
         assert len(client.get_metric_history(found.info.run_id, "accuracy")) == 100
 
 
+STAGE = """
+import sys
+from asma import tracking
+with tracking.run("pretrain") as log:
+    log.params({"lr": 0.1})
+    log.epoch(1, loss=0.5)
+    print(log.run_id, flush=True)
+    input()
+    log.epoch(2, loss=0.25)
+    log.summary("mlflow" in sys.modules)
+"""
+
+
+def _stage(**environment: str) -> tuple[subprocess.Popen[str], str]:
+    """A stage that has opened its run and waits for a line, and the run's id."""
+    stage = _python(STAGE, **environment)
+    assert stage.stdout
+    return stage, stage.stdout.readline().strip()
+
+
+@pytest.mark.slow
+def test_the_process_of_the_stage_does_without_mlflow(client: MlflowClient) -> None:
+    stage, run_id = _stage()
+    assert stage.communicate("go on\n") == ("False\n", "")
+    found = client.get_run(run_id)
+    assert found.info.status == "FINISHED"
+    assert found.info.end_time - found.info.start_time < 60_000
+    assert len(client.get_metric_history(run_id, "loss")) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_a_stage_is_stopped_its_run_is_marked_killed_with_what_it_had_told(
+    client: MlflowClient, number: signal.Signals
+) -> None:
+    stage, run_id = _stage()
+    stage.send_signal(number)
+    stage.communicate()  # until nobody holds its standard error any more, also not the process beside it
+    found = client.get_run(run_id)
+    assert found.info.status == "KILLED"
+    assert found.data.metrics["loss"] == 0.5
+    assert found.data.params == {"lr": "0.1"}
+
+
+@pytest.mark.slow
+def test_a_stage_outlives_the_process_beside_it(client: MlflowClient) -> None:
+    code = STAGE.replace("input()", "log._recording._process.kill(); log._recording._process.wait()")
+    stage = _python(code)
+    out, err = stage.communicate()
+    assert stage.returncode == 0
+    assert out.splitlines()[1:] == ["False"]
+    assert err.count("the process that writes the run has ended, the stage goes on") == 1
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_opened_fails_the_stage_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    stage = _python(STAGE, DVC_ROOT=str(tmp_path / "file"))
+    out, err = stage.communicate("go on\n")
+    assert stage.returncode == 1
+    assert out == ""
+    assert f"sqlite:///{tmp_path}/file/mlflow.db: MLflow cannot open a run" in err
+
+
+def test_a_store_that_cannot_be_opened_hides_no_other_failure(capfd: pytest.CaptureFixture[str]) -> None:
+    class Closed(Inside):
+        def tell(self, what: str, *arguments: object) -> None:
+            if what != "open":
+                raise tracking.StoreError("no store")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "Recording", Closed)
+        with pytest.raises(RuntimeError, match="on purpose"), tracking.run("probe"):
+            raise RuntimeError("on purpose")
+        assert "no store" in capfd.readouterr().err
+        with pytest.raises(tracking.StoreError, match="no store"), tracking.run("probe"):
+            pass
+
+
+def test_orders_that_end_before_a_run_is_open_leave_nothing(tmp_path: Path) -> None:
+    assert list(recorder.follow([])) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_temporary_working_folder_writes_into_the_store_at_the_root(
     client: MlflowClient, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +209,7 @@ def test_a_temporary_working_folder_writes_into_the_store_at_the_root(
 def test_without_dvc_the_store_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(tmp_path)
-    assert tracking.store() == (
+    assert recorder.store() == (
         f"sqlite:///{tmp_path.resolve()}/mlflow.db",
         tmp_path.resolve() / "mlartifacts",
     )
@@ -105,7 +218,7 @@ def test_without_dvc_the_store_is_in_the_working_folder(tmp_path: Path, monkeypa
 def test_a_relative_database_in_the_environment_means_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     monkeypatch.chdir("/")
-    assert tracking.store() == (
+    assert recorder.store() == (
         f"sqlite:///{tmp_path.resolve()}/other.db",
         tmp_path.resolve() / "mlartifacts",
     )
@@ -113,7 +226,7 @@ def test_a_relative_database_in_the_environment_means_the_root(tmp_path: Path, m
 
 def test_a_server_in_the_environment_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert tracking.store() == ("http://127.0.0.1:5000", None)
+    assert recorder.store() == ("http://127.0.0.1:5000", None)
 
 
 def test_a_run_is_named_and_tagged_like_its_stage(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +272,7 @@ def test_more_than_one_batch_of_parameters_and_metrics_arrives(client: MlflowCli
 
 
 def test_curves_are_sent_while_the_stage_runs(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.0)
     with tracking.run("pretrain") as log:
         log.epoch(1, loss=3.0)
         assert client.get_run(log.run_id).data.metrics == {"loss": 3.0}
@@ -223,18 +336,21 @@ def test_a_store_that_does_not_answer_does_not_stop_the_training(
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(tracking.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(recorder.time, "sleep", lambda seconds: None)
 
     def refuse(*arguments: object, **named: object) -> None:
         raise MlflowException("no route")
 
     with tracking.run("pretrain") as log:
-        send = log._client.log_batch
-        monkeypatch.setattr(log._client, "log_batch", refuse)
+        assert isinstance(log._recording, Inside)
+        assert log._recording.recorder
+        own = log._recording.recorder._client
+        send = own.log_batch
+        monkeypatch.setattr(own, "log_batch", refuse)
         log.epoch(1, loss=3.0)
         log.epoch(2, loss=2.0)
-        monkeypatch.setattr(log._client, "log_batch", send)
+        monkeypatch.setattr(own, "log_batch", send)
     assert len(client.get_metric_history(log.run_id, "loss")) == 2
     assert capsys.readouterr().err.count("no route") == 1
 
