@@ -4,8 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dvc import dvcfile
+from dvc.utils.serialize import loads_yaml
+
+from asma import repro
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = """
@@ -87,3 +92,72 @@ def test_a_stage_that_fails_ends_with_its_status_and_no_promises(project: Path) 
     assert status != 0
     assert "[1/4] Running stage 'first':" in lines
     assert not any("try next" in line for line in lines)
+
+
+HELD: dict[str, dict[str, Any]] = {
+    "synthesize": {
+        "cmd": "python -m stages.synthesize --ntu data/raw/demo_ntu --pku data/raw/demo_pku --metrics x.json"
+    },
+    "parse@demo": {
+        "cmd": "python -m stages.parse",
+        "deps": [{"path": "data/raw/demo", "hash": "md5", "md5": "0e9.dir", "size": 3, "nfiles": 2}],
+        "params": {"params.yaml": {"decay": 1e-05, "longer": "no", "classes": None, "sets": {}, "train": [1, "02"]}},
+        "outs": [{"path": "data/clips.h5", "hash": "md5", "md5": "12", "size": 4}],
+    },
+    "probe@random-demo_xsub-joint": {"cmd": "python -m stages.probe", "deps": [{"path": "a: b", "md5": "1e3"}]},
+}
+
+
+def record(stage: str, content: dict[str, Any]) -> bool:
+    """What DVC does with `dvc.lock` after a stage; whether anything changed."""
+    with dvcfile.modify_yaml("dvc.lock") as held:
+        if not held:
+            held.update({"schema": "2.0"})
+        held["stages"] = held.get("stages", {})
+        changed = held["stages"].get(stage, {}) != content
+        held["stages"].update({stage: content})
+    return bool(changed)
+
+
+def history() -> list[tuple[bool, str]]:
+    """Three stages are run, one of them again, one again with another size: what changed, and the file each time."""
+    larger = {**HELD["parse@demo"], "outs": [{"path": "data/clips.h5", "hash": "md5", "md5": "13", "size": 5}]}
+    told = []
+    for stage, content in [*HELD.items(), ("synthesize", HELD["synthesize"]), ("parse@demo", larger)]:
+        told.append((record(stage, content), Path("dvc.lock").read_text(encoding="utf-8")))
+    return told
+
+
+def test_the_lock_is_written_stage_by_stage_as_dvc_writes_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = history()
+    assert [changed for changed, _ in whole] == [True, True, True, False, True]
+    Path("dvc.lock").unlink()
+    monkeypatch.setattr(dvcfile, "modify_yaml", dvcfile.modify_yaml)
+    repro.write_lock_by_stage()
+    assert history() == whole
+
+
+@pytest.mark.parametrize("text", ["schema: '2.0'\nstages: {}\n", "stages:\n    a:\n        cmd: b\nschema: '2.0'\n"])
+def test_a_lock_of_another_layout_is_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text(text)
+    with pytest.raises(ValueError, match="another layout"):
+        repro.Stages(text)
+    monkeypatch.setattr(dvcfile, "modify_yaml", dvcfile.modify_yaml)
+    repro.write_lock_by_stage()
+    assert record("synthesize", HELD["synthesize"])
+    before = loads_yaml(text)["stages"]
+    assert loads_yaml(Path("dvc.lock").read_text())["stages"] == {**before, "synthesize": HELD["synthesize"]}
+
+
+def test_other_files_are_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("# a comment\nstages:\n  a:\n    cmd: b\n")
+    monkeypatch.setattr(dvcfile, "modify_yaml", dvcfile.modify_yaml)
+    repro.write_lock_by_stage()
+    with dvcfile.modify_yaml("dvc.yaml") as content:
+        content["stages"]["a"]["cmd"] = "c"
+    assert Path("dvc.yaml").read_text() == "# a comment\nstages:\n  a:\n    cmd: c\n"
