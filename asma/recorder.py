@@ -217,6 +217,7 @@ def register(run_id: str, name: str, network: nn.Module, example: np.ndarray, lo
                 pip_requirements=[f"torch=={torch.__version__.split('+')[0]}", "numpy"],
                 registered_model_name=name,
                 serialization_format="pt2",
+                validate_serving_input=False,  # a second reading of the model: whoever calls compares its answers
                 run_id=run_id,
             )
             return str(info.registered_model_version), mlflow.pyfunc.load_model(info.model_uri)
