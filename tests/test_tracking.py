@@ -109,8 +109,9 @@ def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path:
 
 
 STAGE = """
-import sys
+import signal, sys
 from asma import tracking
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as these tests may be, ignores it
 with tracking.run("pretrain") as log:
     log.params({"lr": 0.1})
     log.epoch(1, loss=0.5)

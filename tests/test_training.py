@@ -114,7 +114,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 WITHOUT_COMPILER = """
 import sys
 from pathlib import Path
-from torch import nn, zeros
+from torch import amp, nn, zeros
 from asma import efficiency, training
 
 how = training.Fit(epochs=2, batch_size=2, learning_rate=0.1)
@@ -123,7 +123,7 @@ device, module = run.start(), nn.Linear(3, 2)
 kept = training.Checkpoint(Path(sys.argv[1]), "key")
 loss = lambda index, generator: module(zeros(len(index), 3)).sum()
 training.fit(module, loss, 4, how, run=run, device=device, seed=1, label="toy", checkpoint=kept)
-kept.restore(module, training.Adam(module.parameters()))
+kept.restore(module, training.Adam(module.parameters()), amp.GradScaler("cpu", enabled=False))
 efficiency.count(module, zeros(1, 3))
 print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
 """
