@@ -118,6 +118,7 @@ class Run:
         On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU.
         """
         if self.compile == "on" or (self.compile == "auto" and device.type == "cuda"):
+            torch.use_deterministic_algorithms(self.deterministic)  # here the compiler is to know it too
             for network in networks:
                 network.compile(dynamic=False)
 

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from asma import augment, backbones, losses, skeleton, training
 from asma.augment import Augment
 from asma.backbones import Encoder
-from asma.backbones.stgcn import STGCN, Block
+from asma.backbones.stgcn import STGCN
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment
 from benchmarks.measure import Result, compare
-from benchmarks.plain import PlainSTGCN, plain_encoder
-from benchmarks.pretraining import CHANNELS, STRIDES
+from benchmarks.plain import PlainSTGCN
 
 CLASSES, BATCH = 60, 64
 MODERATE = Augment(crop=6, shear=0.3, rotate=0.0, tilt=0.0, flip=0.0)
@@ -50,7 +49,7 @@ def run(full: bool) -> list[Result]:
     kinect = skeleton.load("kinect_v2")
     encoder = backbones.build(kinect, Encoder())
     assert isinstance(encoder, STGCN)
-    plain = plain_encoder(kinect, CHANNELS, STRIDES, encoder)
+    plain = PlainSTGCN(encoder)
     x, labels = torch.randn(n, 3, 50, 25, 2), torch.randint(0, CLASSES, (n,))
     with torch.no_grad():
         tokens = backbones.tokens(encoder.eval()(x)).repeat(2, 1, 1, 1).transpose(0, 1)  # (n, 2, 13, 256)
@@ -101,7 +100,7 @@ def run(full: bool) -> list[Result]:
     )
     how = Distill(epochs=1, batch_size=BATCH, learning_rate=0.01, teachers=[])
     student = Student(kinect, CLASSES, how)
-    slow = nn.Sequential(plain_student(student), nn.Linear(how.channels[-1], CLASSES))
+    slow = nn.Sequential(PlainSTGCN(student.encoder), nn.Linear(how.channels[-1], CLASSES))
     teacher = torch.randn(n, CLASSES)
 
     def asked(index: Tensor) -> Tensor:
@@ -120,10 +119,3 @@ def run(full: bool) -> list[Result]:
         times = compare(ours, baseline, rounds=5 if full else 3)
         results.append(times.result("epochs", f"{name}, an epoch", per_second=n, unit="samples/s"))
     return results
-
-
-def plain_student(student: Student) -> PlainSTGCN:
-    """The plain form of a student's encoder."""
-    assert isinstance(student.encoder, STGCN)
-    channels = [block.graph.out_channels for block in student.encoder.blocks if isinstance(block, Block)]
-    return plain_encoder(skeleton.load("kinect_v2"), channels, [1] * len(channels), student.encoder)

@@ -20,13 +20,14 @@ from torch import Generator, Tensor, nn
 
 from asma import backbones, edge, evaluation, inference, skeleton, training
 from asma.backbones import Encoder
-from asma.backbones.stgcn import STGCN, Block
+from asma.backbones.stgcn import STGCN
 from asma.data import clips, parse, synthetic
 from asma.data.recordings import Store
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 from asma.inference import Compact
 from benchmarks.measure import Result, compare, threads
+from benchmarks.plain import PlainSTGCN
 
 SHAPE = (3, 50, 25, 2)  # a clip: C, T, V, M
 CALLS = 4  # of each program in a round
@@ -36,56 +37,17 @@ CLASSES = synthetic.NTU_ACTIONS
 Form = Callable[[Tensor], object]
 
 
-class PlainBlock(nn.Module):
-    """A block with the weights of one of ours, as it is usually written."""
-
-    def __init__(self, block: Block, adjacency: Tensor) -> None:
-        super().__init__()
-        self.adjacency, self.importance, self.subsets = adjacency, block.importance, len(adjacency)
-        self.convolution = block.graph.convolution
-        self.temporal = nn.Sequential(
-            block.graph_norm, nn.ReLU(), block.temporal, block.temporal_norm, nn.Dropout(block.dropout.probability)
-        )
-        self.has_residual, self.residual = block.has_residual, block.residual or nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.convolution(x)
-        B, KC, T, V = y.shape
-        y = y.view(B, self.subsets, KC // self.subsets, T, V)
-        y = torch.einsum("bkctv,kvw->bctw", y, self.adjacency * self.importance)
-        y = self.temporal(y.contiguous())
-        return F.relu(y + self.residual(x) if self.has_residual else y)
-
-
-class PlainEncoder(nn.Module):
-    """Clips → feature map averaged over bodies, channels first throughout."""
-
-    def __init__(self, encoder: STGCN) -> None:
-        super().__init__()
-        self.data_norm = encoder.data_norm
-        self.blocks = nn.Sequential(*(PlainBlock(cast(Block, block), encoder.adjacency) for block in encoder.blocks))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.data = module.weight.data.contiguous()
-
-    def forward(self, x: Tensor) -> Tensor:
-        N, C, T, V, M = x.shape
-        x = x.permute(0, 4, 3, 1, 2).contiguous().view(N * M, V * C, T)
-        x = self.data_norm(x).view(N * M, V, C, T).permute(0, 2, 3, 1).contiguous()
-        y = self.blocks(x)
-        return y.view(N, M, *y.shape[1:]).mean(dim=1)  # (N, D, T′, V)
-
-
 class PlainTeacher(nn.Module):
     """Clips → logits of two encoders and the feature alignment."""
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList(PlainEncoder(cast(STGCN, e)) for e in (teacher.first, teacher.second))
+        self.encoders = nn.ModuleList(PlainSTGCN(cast(STGCN, e)) for e in (teacher.first, teacher.second))
         self.classifier = teacher.classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = [encoder(x).mean(dim=3).transpose(1, 2) for encoder in self.encoders]
+        maps = [cast(PlainSTGCN, e).bodies(x).unflatten(0, (len(x), -1)).mean(dim=1) for e in self.encoders]
+        tokens = [features.mean(dim=3).transpose(1, 2) for features in maps]  # (N, 13, D)
         return self.classifier(torch.stack(tokens, dim=1))
 
 
@@ -145,9 +107,13 @@ def forms(name: str, network: Student | Teacher, calibration: Tensor, folder: Pa
     edge.export(small, plain)
     edge.quantise(plain, small_integers, calibration.numpy())
     for dtype, path in (("fp32", plain), ("int8", small_integers)):
-        session = edge.Session(path)
-        made["ONNX", dtype] = lambda x, session=session: session(x.numpy())  # type: ignore[misc]  # the default holds it
+        made["ONNX", dtype] = in_numpy(edge.Session(path))
     return made
+
+
+def in_numpy(session: edge.Session) -> Form:
+    """An ONNX file as a form that takes a tensor."""
+    return lambda x: session(x.numpy())
 
 
 def timed(
@@ -191,10 +157,10 @@ def accuracies(made: dict[tuple[str, str], Form], x: Tensor, labels: Tensor) -> 
 def features(encoder: STGCN, x: Tensor, rounds: int) -> Result:
     """Frozen features of many clips, most of them of one person."""
     single = (~x[..., 1].flatten(1).any(dim=1)).float().mean()
-    plain = PlainEncoder(encoder).eval()
+    plain = PlainSTGCN(encoder).eval()
     times = compare(
         lambda: evaluation.embed(encoder, x, backbones.pool),
-        lambda: evaluation.embed(plain, x, lambda h: h.mean(dim=(2, 3))),
+        lambda: evaluation.forward(plain, x),
         rounds,
     )
     case = f"frozen features, {single:.0%} of the clips with one person"

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from asma.data import ntu, parse, text
-from benchmarks.measure import Result, Times, compare, seconds, threads
+from benchmarks.measure import Result, compare, seconds, threads
 
 JOINTS = 25
 BODY_KEYS = (
@@ -147,10 +147,9 @@ def parse_folder(folder: Path, workers: int) -> None:
 
 def all_cores(folder: Path, count: int, cores: int, rounds: int) -> Result:
     """A whole parse with a process a core beside one with a single process; starting them counts."""
-    pairs = compare(partial(parse_folder, folder, cores), partial(parse_folder, folder, 1), rounds)
+    times = compare(partial(parse_folder, folder, cores), partial(parse_folder, folder, 1), rounds)
     case = f"whole parse of {count:,} NTU files into one: {cores} cores, baseline ours on one"
-    result = Times(pairs.ours, pairs.baseline).result("parsing", case, per_second=count, unit="files/s")
-    return replace(result, threads=cores)
+    return replace(times.result("parsing", case, per_second=count, unit="files/s"), threads=cores)
 
 
 MEMORY = """

@@ -7,7 +7,7 @@ of correlations built, torch's own dropout and its default Adam.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -15,29 +15,26 @@ from torch import Tensor, nn
 
 from asma.backbones.stgcn import STGCN, Block
 from asma.methods.asma import Projector
-from asma.skeleton import Skeleton
 from asma.views import View, Views
 
 
 class PlainBlock(nn.Module):
-    """One ST-GCN block in (B, C, T, V)."""
+    """One ST-GCN block in (B, C, T, V), with a copy of the weights of one of ours."""
 
-    def __init__(self, before: int, width: int, stride: int, dropout: float, residual: bool, K: int, V: int) -> None:
+    def __init__(self, like: Block) -> None:
         super().__init__()
-        self.K = K
-        self.graph = nn.Conv2d(before, K * width, 1)
+        like = copy.deepcopy(like)
+        for weight in like.parameters():
+            weight.data = weight.data.contiguous()  # ours lie channels-last
+        self.K, self.graph, self.importance = like.graph.subsets, like.graph.convolution, like.importance
         self.temporal = nn.Sequential(
-            nn.BatchNorm2d(width),
+            like.graph_norm,
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, (9, 1), (stride, 1), (4, 0)),
-            nn.BatchNorm2d(width),
-            nn.Dropout(dropout, inplace=True),
+            like.temporal,
+            like.temporal_norm,
+            nn.Dropout(like.dropout.probability, inplace=True),
         )
-        self.importance = nn.Parameter(torch.ones(K, V, V))
-        self.has_residual = residual
-        self.residual: nn.Module | None = None
-        if residual and (before != width or stride != 1):
-            self.residual = nn.Sequential(nn.Conv2d(before, width, 1, (stride, 1)), nn.BatchNorm2d(width))
+        self.has_residual, self.residual = like.has_residual, like.residual
 
     def forward(self, x: Tensor, adjacency: Tensor, joints: Tensor | None) -> Tensor:
         """x (B, C, T, V) → (B, C′, T′, V)."""
@@ -52,22 +49,22 @@ class PlainBlock(nn.Module):
 
 
 class PlainSTGCN(nn.Module):
-    """ST-GCN with the average over frames, joints and bodies at its end."""
+    """ST-GCN with the average over frames, joints and bodies at its end, with a copy of the weights of one of ours."""
 
-    def __init__(self, skeleton: Skeleton, channels: Sequence[int], strides: Sequence[int], dropout: float) -> None:
+    def __init__(self, like: STGCN) -> None:
         super().__init__()
         self.adjacency: Tensor
-        self.register_buffer("adjacency", torch.from_numpy(skeleton.adjacency("max_hop")), persistent=False)
-        K, V = len(self.adjacency), len(skeleton)
-        self.data_norm = nn.BatchNorm1d(3 * V)
-        blocks = []
-        for i, (width, stride) in enumerate(zip(channels, strides, strict=True)):
-            before = channels[i - 1] if i else 3
-            blocks.append(PlainBlock(before, width, stride, dropout if i else 0.0, i > 0, K, V))
-        self.blocks = nn.ModuleList(blocks)
+        self.register_buffer("adjacency", like.adjacency, persistent=False)
+        self.data_norm = copy.deepcopy(like.data_norm)
+        self.blocks = nn.ModuleList(PlainBlock(block) for block in like.blocks if isinstance(block, Block))
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """x (N, C, T, V, M) → (N, D)."""
+        y = self.bodies(x, joints)
+        return F.avg_pool2d(y, y.shape[2:]).view(len(x), x.shape[4], -1).mean(dim=1)
+
+    def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
+        """x (N, C, T, V, M) → a feature map a body, (N·M, D, T′, V′)."""
         N, C, T, V, M = x.shape
         x = x.permute(0, 4, 3, 1, 2).contiguous().view(N * M, V * C, T)
         x = self.data_norm(x).view(N, M, V, C, T).permute(0, 1, 3, 4, 2).contiguous().view(N * M, C, T, V)
@@ -75,7 +72,7 @@ class PlainSTGCN(nn.Module):
             x = x[..., joints]
         for block in self.blocks:
             x = block(x, self.adjacency, joints)
-        return F.avg_pool2d(x, x.shape[2:]).view(N, M, -1).mean(dim=1)
+        return x
 
 
 def plain_barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
@@ -109,23 +106,3 @@ class PlainAsma(nn.Module):
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         """Both embeddings through the projector, then the loss."""
         return plain_barlow_twins(self.projector(a), self.projector(b), self.redundancy)
-
-
-def plain_encoder(skeleton: Skeleton, channels: Sequence[int], strides: Sequence[int], like: STGCN) -> PlainSTGCN:
-    """A plain encoder with the weights of a fast one."""
-    plain = PlainSTGCN(skeleton, channels, strides, dropout=0.0)
-    plain.data_norm.load_state_dict(like.data_norm.state_dict())
-    with torch.no_grad():
-        for ours, fast in zip(plain.blocks, like.blocks, strict=True):
-            assert isinstance(ours, PlainBlock) and isinstance(fast, Block)
-            norm, _, temporal, last, dropout = ours.temporal
-            ours.graph.load_state_dict(fast.graph.convolution.state_dict())
-            norm.load_state_dict(fast.graph_norm.state_dict())
-            temporal.load_state_dict(fast.temporal.state_dict())
-            last.load_state_dict(fast.temporal_norm.state_dict())
-            ours.importance.copy_(fast.importance)
-            assert isinstance(dropout, nn.Dropout)
-            dropout.p = fast.dropout.probability
-            if ours.residual is not None and fast.residual is not None:
-                ours.residual.load_state_dict(fast.residual.state_dict())
-    return plain

@@ -22,10 +22,8 @@ from asma.masking import Mask
 from asma.methods.asma import Asma, Pretrain
 from asma.views import AsmaViews
 from benchmarks.measure import ROUNDS, Result, compare
-from benchmarks.plain import PlainAsma, plain_encoder
+from benchmarks.plain import PlainAsma, PlainSTGCN
 
-CHANNELS = (16, 16, 16, 16, 32, 32, 32, 64, 64, 256)
-STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
 HOW = Pretrain(epochs=1, batch_size=64, learning_rate=1e-4)
 
 
@@ -39,7 +37,7 @@ def make(
     assert isinstance(encoder, STGCN)
     views = AsmaViews("lowdeg_highmot", kinect, Augment(), Mask())
     ours = Asma(encoder, views, replace(HOW, projector=projector)).to(device).train()
-    plain = PlainAsma(plain_encoder(kinect, CHANNELS, STRIDES, encoder), encoder.dim, projector, HOW.redundancy)
+    plain = PlainAsma(PlainSTGCN(encoder), encoder.dim, projector, HOW.redundancy)
     plain.projector.load_state_dict(ours.projector.state_dict())
     x, scores = torch.randn(N, 3, frames, 25, 2), torch.rand(N, frames)
     return ours, plain.to(device).train(), x.to(device), scores.to(device)
@@ -48,7 +46,7 @@ def make(
 def our_step(method: Asma, x: Tensor, scores: Tensor, precision: str) -> Callable[[], Tensor]:
     """A step as `training.fit` takes it."""
     run, device = training.Run(precision=precision), x.device
-    optimiser = torch.optim.Adam(method.parameters(), lr=1e-4, fused=True)
+    optimiser = training.Adam(method.parameters(), lr=1e-4, fused=True)
     generator = training.seeded(0, device)
 
     def step() -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asma.backbones.base import Backbone
-from asma.backbones.stgcn import STGCN, Block
+from asma.backbones.stgcn import STGCN, Block, neighbour_rows, neighbour_sums
 
 
 def folded(encoder: Backbone) -> nn.Module:
@@ -66,18 +66,12 @@ class FoldedBlock(nn.Module):
 
     def __init__(self, block: Block, adjacency: Tensor) -> None:
         super().__init__()
-        mixing = block.graph.convolution
-        K, V, _ = adjacency.shape
-        scale, shift = _affine(block.graph_norm)
+        scale, shift = (value[:, None] for value in _affine(block.graph_norm))
         graph = adjacency * block.importance  # (K, V, V)
-        weight = mixing.weight.view(K, block.graph.out_channels, -1) * scale[:, None]  # (K, C_out, C_in)
-        assert mixing.bias is not None
-        # b_k of every neighbour is summed over the graph, so that each joint has a bias of its own
-        bias = torch.einsum("kvw,kd->dw", graph, mixing.bias.view(K, -1)) * scale[:, None] + shift[:, None]
         self.graph = _constant(graph)
-        self.rows = _constant(graph.permute(2, 0, 1).reshape(V * K, V))  # the same, a row for every (w, k)
-        self.weight = _constant(weight.transpose(0, 1).flatten(1)[:, :, None, None])  # (C_out, K·C_in, 1, 1)
-        self.bias = _constant(bias[:, None])  # (C_out, 1, V)
+        self.rows = _constant(neighbour_rows(graph))
+        self.weight = _constant((block.graph.mixing() * scale)[:, :, None, None])  # (C_out, K·C_in, 1, 1)
+        self.bias = _constant((block.graph.joint_bias(graph).T * scale + shift)[:, None])  # (C_out, 1, V)
         self.temporal = fuse_conv_bn_eval(block.temporal, block.temporal_norm)
         self.has_residual = block.has_residual
         self.residual = fuse_conv_bn_eval(*block.residual) if isinstance(block.residual, nn.Sequential) else None
@@ -99,9 +93,7 @@ class FoldedBlock(nn.Module):
         B, C, T, V = x.shape
         if torch.compiler.is_exporting():
             return (x.reshape(B, 1, C * T, V) @ self.graph).reshape(B, -1, T, V)
-        frames = x.permute(0, 2, 3, 1).reshape(B * T, V, C)
-        sums = torch.bmm(self.rows.expand(B * T, -1, -1), frames)  # (B·T, V·K, C)
-        return sums.view(B, T, V, -1).permute(0, 3, 1, 2)
+        return neighbour_sums(x.permute(0, 2, 3, 1), self.rows).permute(0, 3, 1, 2)
 
 
 def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 Inside, tensors are kept channels-last, (B, T, V, C) with every body a sample of its own: the graph sum is then one
 matrix product, the 1 × 1 convolution another, and the temporal convolution finds the memory format it is fastest in.
-What nobody reads again is overwritten: half of a training step's time is memory traffic.
+What nobody reads again is overwritten, because much of a training step is memory traffic.
 """
 
 from __future__ import annotations
@@ -31,6 +31,18 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
+def neighbour_rows(adjacency: Tensor) -> Tensor:
+    """Adjacency (K, V, V) with a row for every (w, k): (V·K, V)."""
+    return adjacency.permute(2, 0, 1).flatten(0, 1)
+
+
+def neighbour_sums(x: Tensor, rows: Tensor) -> Tensor:
+    """Sums over each subset of the adjacency: x (B, T, V, C), its rows (V·K, V) → (B, T, V, K·C)."""
+    B, T, V, C = x.shape
+    # bmm on an expanded matrix: matmul would fold the batch away and copy x transposed
+    return torch.bmm(rows.expand(B * T, -1, -1), x.reshape(B * T, V, C)).view(B, T, V, -1)
+
+
 class GraphConvolution(nn.Module):
     """out[w] = Σ_k Σ_v A[k, v, w] · (W_k x[v] + b_k), over the K subsets of the adjacency."""
 
@@ -48,17 +60,17 @@ class GraphConvolution(nn.Module):
         B, T, V, C = x.shape
         if C * self.out_channels <= (DENSE_16 if torch.is_autocast_enabled(x.device.type) else DENSE):
             return F.linear(x.reshape(B, T, V * C), *self.dense(adjacency)).view(B, T, V, -1)
-        sums = adjacency.permute(2, 0, 1).flatten(0, 1)  # rows run over (w, k)
-        # bmm on an expanded matrix: matmul would fold the batch away and copy x transposed
-        z = torch.bmm(sums.expand(B * T, -1, -1), x.reshape(B * T, V, C)).view(B, T, V, -1)
-        weight = self.convolution.weight.view(self.subsets, self.out_channels, C).transpose(0, 1).flatten(1)
-        y = F.linear(z, weight)
+        y = F.linear(neighbour_sums(x, neighbour_rows(adjacency)), self.mixing())
         return y.add_(self.joint_bias(adjacency).to(y.dtype))
 
     def definition(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """The same as it is usually written, and what `asma.efficiency` counts: published figures count this form."""
         y = F.linear(x, self.convolution.weight.flatten(1), self.convolution.bias).unflatten(-1, (self.subsets, -1))
         return torch.einsum("btvkd,kvw->btwd", y, adjacency)
+
+    def mixing(self) -> Tensor:
+        """The weights W_k beside each other, for neighbours that are summed already: (C_out, K·C_in)."""
+        return self.convolution.weight.view(self.subsets, self.out_channels, -1).transpose(0, 1).flatten(1)
 
     def joint_bias(self, adjacency: Tensor) -> Tensor:
         """What the K biases come to at each joint: (V, C_out), float32."""
@@ -69,8 +81,8 @@ class GraphConvolution(nn.Module):
     def dense(self, adjacency: Tensor) -> tuple[Tensor, Tensor]:
         """Both sums as one linear map of a whole frame: weight (V·C_out, V·C_in) and bias (V·C_out,), float32.
 
-        More multiplications but one product and no tensor in between: faster where channels are few, and in 16-bit
-        precision, where products are cheap and memory is not, up to four times as many.
+        More multiplications but one product and no tensor in between: faster where channels are few, in 16-bit
+        precision, where products are cheap and memory is not, up to more of them (DENSE, DENSE_16).
         """
         with torch.autocast(adjacency.device.type, enabled=False):
             W = self.convolution.weight.view(self.subsets, self.out_channels, -1)  # (K, C_out, C_in)
