@@ -1,4 +1,5 @@
-# make repro: recordings → results table.  make test: all checks.  make ui: browse the runs.  make bench: speed.
+# make repro: recordings → results table.  make ablations: one thing changed at a time.  make ui: browse the runs.
+# make test: all checks.  make bench: speed.
 #
 # PYTHON=python3.12   the interpreter for a new .venv (3.11 to 3.13; found by itself if not given)
 # PIP_ARGS=...        options for pip, such as an index with builds of torch for the CPU alone or for your GPU
@@ -15,11 +16,15 @@ READY := $(VENV)/.ready
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 
-.PHONY: repro setup test lint ui bench clean
+.PHONY: repro ablations setup test lint ui bench clean
 .DEFAULT_GOAL := repro
 
 repro: setup
 	@$(BIN)/python -m asma.repro
+
+# Everything in `ablations` of params.yaml, after the stages of dvc.yaml that it stands on.
+ablations: setup
+	@$(BIN)/python -m asma.repro ablations/dvc.yaml
 
 setup: $(READY)
 

@@ -12,9 +12,13 @@ import typing
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from asma import params
+
 
 def run(main: Callable[..., None]) -> None:
     """Call `main` with the command line's options, converted by its annotations (str, int, float, Path).
+
+    Every command also takes `--change`, other values than params.yaml has: see `params.change`.
 
     An expected failure (bad data, bad parameters) ends with its message and exit status 1, any other with
     its traceback. A program that did its work ends at once.
@@ -29,10 +33,14 @@ def run(main: Callable[..., None]) -> None:
             required=required,
             default=None if required else parameter.default,
         )
+    parser.add_argument(
+        "--change", default=params.DEFAULT, help="values other than in params.yaml: mask.joints=7+seed=2"
+    )
     arguments: dict[str, Any] = vars(parser.parse_args())
     gc.freeze()  # what was imported stays
     gc.enable()
     try:
+        params.change(arguments.pop("change"))
         main(**arguments)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -60,16 +60,27 @@ class Mask:
 
 
 def strategy(name: str) -> tuple[str, str]:
-    """What a name such as `lowdeg_highmot` hides: (degree, motion), each low, high or random.
+    """What a name such as `lowdeg_highmot` or `lowdeg_highmot_2` hides: (degree, motion), each low, high or random.
 
     Raises ValueError on another form.
     """
-    parts = re.fullmatch(r"(low|high|random)deg_(low|high|random)mot", name)
+    parts = re.fullmatch(r"(low|high|random)deg_(low|high|random)mot(_[1-9]\d*)?", name)
     if not parts:
         raise ValueError(
-            f"encoder: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot"
+            f"encoder: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "
+            "or lowdeg_highmot_2 for a second one of the kind"
         )
     return parts[1], parts[2]
+
+
+def number(name: str) -> int:
+    """Which of several encoders of one kind: 1 for `lowdeg_highmot`, 2 for `lowdeg_highmot_2`.
+
+    The second differs from the first in its random draws alone; two of one kind are the control for two of different
+    kinds.
+    """
+    found = re.search(r"_([1-9]\d*)$", name)
+    return int(found[1]) if found else 1
 
 
 def joint_weights(degree: str, skeleton: Skeleton, low_degree: str = "complement") -> Tensor:

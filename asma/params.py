@@ -2,12 +2,15 @@
 
 A section may hold `schedules:`, a mapping from a data set's schedule name to the few values that differ for it
 (a small set trains longer, the demonstration shorter). `load(..., schedule=...)` lays them over the section.
+
+`change` is how an ablation says what it changes: for the rest of the process other values are read than stand there.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 FILE = Path("params.yaml")
+DEFAULT = "default"  # the change that changes nothing
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
+_changes: dict[str, Any] = {}
 
 
 class ParamsError(ValueError):
@@ -34,7 +39,45 @@ def read(file: Path = FILE) -> dict[str, Any]:
         raise ParamsError(f"{file}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{file}: found {type(content).__name__}, expected a mapping of sections")
+    for key, value in _changes.items():
+        _put(content, key, value, file)
     return content
+
+
+def change(text: str) -> None:
+    """Have this process read other values from now on: `mask.joints=7+seed=2`; `default` is no change.
+
+    They win over a schedule's. Raises ParamsError on a word that is not `<key>=<value>`; `read` raises it on a key
+    that params.yaml does not have.
+    """
+    _changes.clear()
+    for word in filter(lambda word: word != DEFAULT, text.split("+")):
+        key, equals, value = word.partition("=")
+        if not (key and equals and value):
+            raise ParamsError(f"--change: found {word!r}, expected <key>=<value>, e.g. mask.joints=7, or {DEFAULT}")
+        _changes[key] = yaml.safe_load(value)
+
+
+def changed() -> str:
+    """What `change` was told last, `mask.joints=7+seed=2`; `default` if nothing."""
+    return "+".join(f"{key}={json.dumps(value).strip(chr(34))}" for key, value in _changes.items()) or DEFAULT
+
+
+def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
+    """Set one value by its dotted name; no schedule of its section has another one then."""
+    first, *between = (*parents, last) = key.split(".")
+    place: Any = content
+    for part in parents:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        found = _closest(last, sorted(map(str, place))) if isinstance(place, dict) else "no such section"
+        raise ParamsError(f"{file}: --change {key}: key not found, there is {found}")
+    place[last] = value
+    for schedule in (content[first].get("schedules") or {}).values() if parents else ():
+        for part in between[:-1]:
+            schedule = schedule.get(part) if isinstance(schedule, dict) else None
+        if isinstance(schedule, dict):
+            schedule.pop(last, None)
 
 
 def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:

@@ -27,7 +27,12 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
     with (
         tracking.run("distill", teacher=teacher, benchmark=bench.name, stream=stream) as log,
         training.resumable(
-            "distill", teacher, bench.name, stream, of=(seed, how, architecture, run, benchmark, taught_by)
+            "distill",
+            teacher,
+            bench.name,
+            stream,
+            params.changed(),
+            of=(seed, how, architecture, run, benchmark, taught_by),
         ) as checkpoint,
     ):
         log.params(
@@ -50,7 +55,8 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
         with run.autocast(device):
             answers = evaluation.forward(student, test.x)
         training.save_weights(out / "weights.safetensors", student=student)
-        log.model("student", student.cpu(), test.x[:2].cpu().numpy())
+        if params.changed() == params.DEFAULT:  # an ablation's is nothing to deploy
+            log.model("student", student.cpu(), test.x[:2].cpu().numpy())
         mode = {"pretrain": "distilled_probed", "finetune": "distilled_finetuned"}[teacher]
         judged = {mode: Judged(answers, how.epochs, results.cost_of(bench, student))}
         about = {

@@ -30,7 +30,12 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
     with (
         tracking.run("finetune", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable(
-            "finetune", encoder, bench.name, stream, of=(seed, how, architecture, run, benchmark, weights)
+            "finetune",
+            encoder,
+            bench.name,
+            stream,
+            params.changed(),
+            of=(seed, how, architecture, run, benchmark, weights),
         ) as checkpoint,
     ):
         log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run), "precision": run.settled(device)})

@@ -28,7 +28,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
     depends = (seed, how, architecture, run, benchmark, *(f / "weights.safetensors" for f in (first, second)))
     with (
         tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log,
-        training.resumable("fuse", mode, bench.name, stream, of=depends) as checkpoint,
+        training.resumable("fuse", mode, bench.name, stream, params.changed(), of=depends) as checkpoint,
     ):
         log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from asma import backbones, cli, methods, params, tracking, training
+from asma import backbones, cli, masking, methods, params, tracking, training
 from asma.augment import Augment
 from asma.backbones import Encoder
 from asma.data import batches
@@ -18,28 +18,31 @@ from asma.motion import Motion
 from asma.training import Run
 from asma.views import AsmaViews
 
+OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
+
 
 def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
+    draws = seed + OTHER * (masking.number(encoder) - 1)
     how = params.load("pretrain", Pretrain, bench.schedule)
     architecture, mask = params.load("encoder", Encoder), params.load("mask", Mask)
     augmenting = params.load("augment", Augment).without(bench.without)
     scoring, run = params.load("motion", Motion), params.load("run", Run, bench.schedule)
     device = run.start()
     axes = (encoder, bench.name, stream)
-    depends = (seed, how, architecture, mask, augmenting, scoring, run, benchmark)
+    depends = (draws, how, architecture, mask, augmenting, scoring, run, benchmark)
     with (
         tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
-        training.resumable("pretrain", *axes, of=depends) as checkpoint,
+        training.resumable("pretrain", *axes, params.changed(), of=depends) as checkpoint,
     ):
         log.params({"seed": seed, "precision": run.settled(device), "run": asdict(run), "pretrain": asdict(how)})
         log.params({"encoder": asdict(architecture), "mask": asdict(mask), "augment": asdict(augmenting)})
         train = batches.load(bench, "train", stream, device)
-        torch.manual_seed(seed)
+        torch.manual_seed(draws)
         network = backbones.build(bench.skeleton, architecture).to(device)
         history: list[float] = []
         if encoder == "random":
-            untrained.settle(network, train.x, how.batch_size, seed)
+            untrained.settle(network, train.x, how.batch_size, draws)
         else:
             scores = batches.motion_scores(bench, "train", stream, device)
             views = AsmaViews(encoder, bench.skeleton, augmenting, mask, scoring)
@@ -47,7 +50,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             run.accelerate(*method.children(), device=device)
             history = training.fit(
                 method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
-                run=run, device=device, seed=seed, label=f"pretrain {' '.join(axes)}", log=log,
+                run=run, device=device, seed=draws, label=f"pretrain {' '.join(axes)}", log=log,
                 curve="barlow_twins", checkpoint=checkpoint("encoder"),
             )  # fmt: skip
         training.save_weights(out / "weights.safetensors", encoder=network)

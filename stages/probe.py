@@ -23,7 +23,7 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
     depends = (seed, how, architecture, run, benchmark, pretrained / "weights.safetensors")
     with (
         tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log,
-        training.resumable("probe", encoder, bench.name, stream, of=depends) as checkpoint,
+        training.resumable("probe", encoder, bench.name, stream, params.changed(), of=depends) as checkpoint,
     ):
         log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), "precision": run.settled(device)})
         network = backbones.build(bench.skeleton, architecture).to(device)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from asma.report import tables
 from asma.report.collect import Results
 
-_COLOURS = (
+COLOURS = (
     "#4477aa",
     "#cc6677",
     "#228833",
@@ -21,7 +21,7 @@ _COLOURS = (
     "#bb8800",
     "#44aaaa",
 )  # told apart by the colour-blind
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "asma",
     "font.size": 9,
@@ -38,14 +38,14 @@ def bars(results: Results, benchmark: str) -> Figure:
         for row in results.rows
         if row["benchmark"] == benchmark and (row["stream"] == stream or row["of"] == "baseline")
     ]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.9 + 0.24 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         stages = list(dict.fromkeys(row["of"] for row in results.rows))
         rows.sort(key=lambda row: stages.index(row["of"]))
         label: str | None = "published"
         for place, row in enumerate(rows):
-            colour = _COLOURS[stages.index(row["of"]) % len(_COLOURS)]
+            colour = COLOURS[stages.index(row["of"]) % len(COLOURS)]
             axes.barh(place, row["accuracy"], color=colour, height=0.7)
             axes.text(row["accuracy"] + 0.8, place, f"{row['accuracy']:.1f}", va="center", fontsize=8)
             told = tables.published_cell(benchmark, (row["encoder"], row["mode"]), stream)
@@ -73,13 +73,13 @@ def curves(results: Results, benchmark: str) -> Figure | None:
                 panels[run.stage, name].append((label, values))
     if not panels:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 2.6 * len(panels)), layout="constrained")
         figure.suptitle(results.title(benchmark), x=0.01, ha="left")
         for place, ((stage, name), lines) in enumerate(sorted(panels.items()), start=1):
             axes = figure.add_subplot(len(panels), 1, place)
             for index, (label, values) in enumerate(lines):
-                colour = _COLOURS[index % len(_COLOURS)]
+                colour = COLOURS[index % len(COLOURS)]
                 axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.2, label=label)
             axes.set_xlabel("epoch")
             axes.set_ylabel(name)
@@ -102,7 +102,7 @@ def draw(results: Results) -> dict[str, Figure]:
 def save(figure: Figure, folder: Path, name: str) -> None:
     """`<name>.png` and `<name>.svg`, the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
@@ -110,7 +110,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 def inline(figure: Figure) -> str:
     """The figure as an <svg> element that takes the text colour and the background of the page around it."""
     out = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
     # Black text is written without a colour, black lines with one.

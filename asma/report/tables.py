@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 from tabulate import tabulate
@@ -212,7 +212,19 @@ def tables(results: Results) -> list[Table]:
     return [*parts, efficiency(results)] if results.efficiency else parts
 
 
-def note(results: Results) -> str | None:
+class Shown(Protocol):
+    """What is in a table: the results or the ablations."""
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """All of them."""
+
+    @property
+    def demonstrations(self) -> frozenset[str]:
+        """Those among them."""
+
+
+def note(results: Shown) -> str | None:
     """What a reader has to know about demonstrations, if there are any."""
     named = [benchmark for benchmark in results.benchmarks if benchmark in results.demonstrations]
     if not named:

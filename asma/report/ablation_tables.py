@@ -1,0 +1,291 @@
+"""The ablations as tables and figures: one for each thing varied, a line for each value, mean and deviation over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from asma.params import section
+from asma.report import claims, tables
+from asma.report.ablations import Ablation, Found, Row, chosen
+from asma.report.figures import COLOURS, STYLE
+from asma.report.tables import NONE, PUBLISHED, Line, Table
+
+# What a key's table is called; any other is called by its key.
+TITLES = {
+    "mask.joints": "Number of masked joints (the paper's Table 7)",
+    "mask.frames": "Number of masked frames (the paper's Table 7)",
+    "mask.low_degree": "Weights of the low-degree choice",
+    "mask.operation": "Removing against zeroing",
+    "encoder.backbone": "Backbones (the paper's Table 4)",
+    "encoder.width": "Width of the encoder",
+    "fuse.alignment.tokens": "Tokens of the feature alignment",
+    "distill.temperature": "Temperature of distillation (the paper's Figure 4)",
+    "distill.layers": "Depth of the student (the paper's Figure 4)",
+    "distill.form": "What is distilled (the paper's Table 11)",
+    "finetune.labels": "Share of the labels",
+}
+
+
+def published(varied: str, value: str, benchmark: str, stream: str, mode: str) -> float | None:
+    """The paper's figure for one cell, if it gives one."""
+    told = tables.paper()["ablations"].get(varied)
+    if told is None or (told["stream"], told["mode"]) != (stream, mode):
+        return None
+    return {str(key): cells for key, cells in told["values"].items()}.get(value, {}).get(benchmark)
+
+
+def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
+    """Every table, benchmark by benchmark."""
+    made = []
+    for benchmark in found.benchmarks:
+        rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
+        name = f"{benchmark} (demonstration)" if benchmark in found.demonstrations else benchmark
+        made += [
+            seeds(rows, name, found),
+            masks(rows, name, benchmark, found),
+            pairs(rows, name, found),
+            *(varied(key, rows, name, benchmark, found, params) for key in _keys(rows)),
+        ]
+    return [table for table in made if table.lines]
+
+
+def seeds(rows: Sequence[Row], name: str, found: Found) -> Table:
+    """The rows of the results table over the seeds (Table 12)."""
+    wanted = [r for r in rows if not r.ablation.changes and _is_ours(r.ablation, found)]
+    lines = [Line([_whose(r.ablation), r.mode, _spread(r), *_by_seed(r, found)]) for r in wanted]
+    header = ["Encoders", "Mode", "mean ± deviation", *(f"seed {seed}" for seed in found.seeds)]
+    return Table(f"Seeds (the paper's Table 12): {name}", _caption(found), header, 2, lines)
+
+
+def masks(rows: Sequence[Row], name: str, benchmark: str, found: Found) -> Table:
+    """One frozen encoder by what it hides (Table 9, Figure 3)."""
+    wanted = [r for r in chosen(rows, stage="probe") if not r.ablation.changes]
+    told = [(r.ablation.who[0], r) for r in wanted]
+    return _by_value(f"Masks, one encoder (the paper's Table 9): {name}", "masks", "Encoder", told, benchmark, found)
+
+
+def pairs(rows: Sequence[Row], name: str, found: Found) -> Table:
+    """Two frozen encoders, by what they hide (Figure 3)."""
+    wanted = [r for r in chosen(rows, stage="fuse") if not r.ablation.changes and r.ablation.who[0] == "pretrain"]
+    told = [(_whose(r.ablation), r) for r in wanted]
+    return _by_value(f"Pairs of encoders (the paper's Figure 3): {name}", "pairs", "Encoders", told, "", found)
+
+
+def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Found, params: Mapping[str, Any]) -> Table:
+    """One key of params.yaml: a line a value, params.yaml's own among them."""
+    own = str(_own(params, key))
+    changed = [r for r in rows if set(r.ablation.changes) == {key} or (key in r.ablation.changes and _is_draw(r, key))]
+    like = {(r.ablation.stage, r.ablation.who) for r in changed}
+    plain = [r for r in rows if not r.ablation.changes and (r.ablation.stage, r.ablation.who) in like]
+    told = [(f"{own} (default)", r) for r in plain] + [(_value(r, key), r) for r in changed]
+    title = f"{TITLES.get(key, key)}: {name}"
+    return _by_value(title, key, key, told, benchmark, found, several=len({r.ablation.who for r in changed}) > 1)
+
+
+def _by_value(
+    title: str,
+    what: str,
+    first: str,
+    told: Sequence[tuple[str, Row]],
+    benchmark: str,
+    found: Found,
+    several: bool = False,
+) -> Table:
+    """A line a value, a column a mode (and encoder, where there are several)."""
+    cells: dict[str, dict[str, Row]] = {}
+    for value, row in told:
+        column = f"{_whose(row.ablation)} {row.mode}" if several and row.ablation.stage != "fuse" else row.mode
+        cells.setdefault(value, {})[column] = row
+    columns = list(dict.fromkeys(column for by_column in cells.values() for column in by_column))
+    lines = []
+    for value in sorted(cells, key=_order):
+        lines.append(Line([value, *(_spread(cells[value][c]) if c in cells[value] else NONE for c in columns)]))
+        modes = [cells[value][c].mode if c in cells[value] else "" for c in columns]
+        paper = [published(what, value.removesuffix(" (default)"), benchmark, found.stream, mode) for mode in modes]
+        if any(cell is not None for cell in paper):
+            lines.append(Line([f"{value}, published", *(NONE if c is None else f"{c:.1f}" for c in paper)], PUBLISHED))
+    return Table(title, _caption(found), [first, *columns], 1, lines)
+
+
+def as_json(found: Found) -> str:
+    """ablations.json: a list of rows, accuracy by seed."""
+    rows = [
+        {
+            "benchmark": r.benchmark,
+            "demonstration": r.demonstration,
+            "stage": r.ablation.stage,
+            "encoders": list(r.ablation.who),
+            "changes": r.ablation.changes,
+            "mode": r.mode,
+            "stream": r.stream,
+            "accuracy": {str(seed): value for seed, value in r.accuracy.items()},
+            "mean": r.mean,
+            "deviation": r.deviation,
+            "params": r.params,
+        }
+        for r in found.rows
+    ]
+    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
+
+def made_by(found: Found, params: Mapping[str, Any]) -> str:
+    """How long what was trained, and the command, in a sentence or two."""
+    sentences = []
+    for benchmark in found.benchmarks:
+        owner = max((name for name in params["sets"] if benchmark.startswith(f"{name}_")), key=len)
+        schedule = params["sets"][owner]["schedule"]
+        epochs = {name: section(name, schedule)["epochs"] for name in ("pretrain", "probe", "finetune", "distill")}
+        told = ", ".join(f"{name} {value}" for name, value in epochs.items())
+        sentences.append(f"{benchmark} by the schedule `{schedule}` (epochs: {told}).")
+    seeds = ", ".join(map(str, found.seeds))
+    sentences.append(
+        f"Streams: {', '.join(found.streams)}; seeds: {seeds}. Every row of a benchmark by the same schedule."
+    )
+    return " ".join([*sentences, "Made by `make ablations` from the `ablations` of params.yaml."])
+
+
+def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> str:
+    """Tables below a title."""
+    text = [f"# {title}", *([f"**{said}**"] if said else []), how]
+    for table in parts:
+        align = ["left" if i < table.words else "right" for i in range(len(table.header))]
+        cells = [line.cells for line in table.lines]
+        text.append(f"## {table.title}")
+        text.append(tabulate(cells, table.header, tablefmt="pipe", colalign=align, disable_numparse=True))
+        text.append(table.caption)
+    return "\n\n".join(text) + "\n"
+
+
+def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str) -> str:
+    """claims.md: a section a claim, a table and a sentence a benchmark. how: the command that made the runs."""
+    text = ["# The paper's claims, put to the test", *([f"**{said}**"] if said else []), how]
+    for claim in dict.fromkeys(one.claim for one in tested):
+        text.append(f"## {claim.text}")
+        for one in (t for t in tested if t.claim == claim):
+            text.append(f"**{one.benchmark}: {one.verdict}.**")
+            if one.comparisons:
+                made = claims.table(one, one.benchmark)
+                align = ["left", *["right"] * (len(made.header) - 1)]
+                cells = [line.cells for line in made.lines]
+                text.append(tabulate(cells, made.header, tablefmt="pipe", colalign=align, disable_numparse=True))
+                text.append(made.caption)
+    return "\n\n".join(text) + "\n"
+
+
+def figures(found: Found, params: Mapping[str, Any]) -> dict[str, Figure]:
+    """A figure a benchmark and thing varied: lines over a number, bars over words."""
+    made = {}
+    for benchmark in found.benchmarks:
+        rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
+        name = f"{benchmark} (demonstration)" if benchmark in found.demonstrations else benchmark
+        parts = {"masks": masks(rows, name, benchmark, found), "pairs": pairs(rows, name, found)}
+        parts |= {key: varied(key, rows, name, benchmark, found, params) for key in _keys(rows)}
+        for key, table in parts.items():
+            if table.lines:
+                made[f"ablation_{key}_{benchmark}"] = draw(table)
+    return made
+
+
+def draw(table: Table) -> Figure:
+    """One of the tables above as a figure."""
+    lines = [line for line in table.lines if line.by != PUBLISHED]
+    values = [line.cells[0].removesuffix(" (default)") for line in lines]
+    series = {
+        column: [_parsed(line.cells[place]) for line in lines] for place, column in enumerate(table.header[1:], start=1)
+    }
+    with matplotlib.rc_context(STYLE):
+        numeric = all(_number(value) is not None for value in values)
+        figure = Figure(figsize=(7, 3.2 if numeric else 0.9 + 0.2 * len(values) * len(series)), layout="constrained")
+        axes = figure.add_subplot()
+        for index, (column, cells) in enumerate(series.items()):
+            colour, shift = COLOURS[index % len(COLOURS)], (index - (len(series) - 1) / 2) * 0.8 / len(series)
+            there = [(i, *cell) for i, cell in enumerate(cells) if cell is not None]
+            means, spreads = [mean for _, mean, _ in there], [spread for *_, spread in there]
+            if numeric:
+                places: Sequence[float] = [float(values[i]) for i, *_ in there]
+                axes.errorbar(places, means, spreads, color=colour, marker="os^Dvx"[index % 6], capsize=2, label=column)
+            else:
+                axes.barh(
+                    [i + shift for i, *_ in there], means, 0.8 / len(series), xerr=spreads, color=colour, label=column
+                )
+        if numeric:
+            axes.set_xlabel(table.header[0])
+            axes.set_ylabel("top-1 accuracy, %")
+        else:
+            axes.set_yticks(range(len(values)), values)
+            axes.invert_yaxis()
+            axes.set_xlabel("top-1 accuracy, %")
+        axes.set_title(table.title, loc="left", fontsize=9)
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _keys(rows: Sequence[Row]) -> Iterator[str]:
+    """What the rows vary, a key once; of a change of several keys the first."""
+    yield from dict.fromkeys(next(iter(row.ablation.changes)) for row in rows if row.ablation.changes)
+
+
+def _is_draw(row: Row, key: str) -> bool:
+    """Whether what else was changed is only which labels were drawn."""
+    return set(row.ablation.changes) == {key, "finetune.draw"}
+
+
+def _value(row: Row, key: str) -> str:
+    draw = row.ablation.changes.get("finetune.draw")
+    return row.ablation.changes[key] + (f", draw {draw}" if draw else "")
+
+
+def _own(params: Mapping[str, Any], key: str) -> Any:
+    value: Any = params
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _whose(ablation: Ablation) -> str:
+    who = ablation.who[1:] if ablation.stage == "fuse" else ablation.who
+    return {"distill": "student"}.get(ablation.stage) or " + ".join(who)
+
+
+def _is_ours(ablation: Ablation, found: Found) -> bool:
+    """Whether the line is about the encoders of `fuse` and the control, not about other masks."""
+    ours = {found.first, found.second, "random", "pretrain", "finetune"}
+    return set(ablation.who) <= ours
+
+
+def _spread(row: Row) -> str:
+    return f"{row.mean:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
+
+
+def _by_seed(row: Row, found: Found) -> list[str]:
+    return [f"{row.accuracy[seed]:.1f}" for seed in found.seeds]
+
+
+def _parsed(cell: str) -> tuple[float, float] | None:
+    mean, _, spread = cell.partition(" ± ")
+    return None if cell == NONE else (float(mean), float(spread or 0))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _order(value: str) -> tuple[float, str]:
+    """Numbers by size before words as they stand."""
+    number = _number(value.removesuffix(" (default)"))
+    return (number, "") if number is not None else (float("inf"), "")
+
+
+def _caption(found: Found) -> str:
+    n = len(found.seeds)
+    spread = f"mean ± standard deviation over {n} seeds" if n > 1 else f"seed {found.seeds[0]}"
+    return f"Top-1 accuracy in per cent, stream {found.stream}, {spread}."

@@ -1,0 +1,219 @@
+"""What the ablations found.   runs/ablations/<stage>/<axes>/metrics.json, logits.npz → outcomes
+
+Only what `ablations` of params.yaml lists is read, over all its seeds; a run that is listed and not there is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asma import evaluation
+from asma.report.collect import ReportError
+
+DEFAULT = "default"
+_LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One line of the grid, for every benchmark, stream and seed: a stage and what was varied.
+
+    `pretrained` is what was changed when its encoders were pretrained, `change` what was changed in the stage itself;
+    who: the encoder, the pair, or whose student.
+    """
+
+    stage: str
+    who: tuple[str, ...]
+    pretrained: str | None = DEFAULT
+    change: str | None = DEFAULT
+
+    @property
+    def folder(self) -> Path:
+        """Below runs/ablations: `fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default`."""
+        return Path(self.stage, *self.who, *(word for word in (self.pretrained, self.change) if word is not None))
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """What differs from params.yaml, by key."""
+        words = [w for part in (self.pretrained, self.change) for w in (part or DEFAULT).split("+") if w != DEFAULT]
+        return dict((word.split("=", 1)[0], word.split("=", 1)[1]) for word in words)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one line of the grid came to in one mode, benchmark and stream (`3s`: all together), over the seeds."""
+
+    ablation: Ablation
+    mode: str
+    benchmark: str
+    stream: str
+    accuracy: dict[int, float]  # per cent, by seed
+    right: dict[int, np.ndarray]  # (n_test,) bool by seed, in the order of the recordings' names
+    names: tuple[str, ...]
+    params: int
+    demonstration: bool
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the seeds, per cent."""
+        return float(np.mean(list(self.accuracy.values())))
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds (n − 1), per cent; None of one seed."""
+        return float(np.std(list(self.accuracy.values()), ddof=1)) if len(self.accuracy) > 1 else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """All rows of the grid; `first` and `second` are the two encoders of `fuse`."""
+
+    rows: list[Row]
+    benchmarks: list[str]
+    streams: list[str]
+    seeds: list[int]
+    first: str
+    second: str
+    demonstrations: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def stream(self) -> str:
+        """The stream whose figures stand in the tables: all together where there are several."""
+        return f"{len(self.streams)}s" if len(self.streams) > 1 else self.streams[0]
+
+    def get(self, ablation: Ablation, mode: str, benchmark: str, stream: str | None = None) -> Row | None:
+        """One row; None where the grid does not have it."""
+        wanted = (ablation, mode, benchmark, stream or self.stream)
+        return next((r for r in self.rows if (r.ablation, r.mode, r.benchmark, r.stream) == wanted), None)
+
+
+def grid(params: Mapping[str, Any]) -> list[Ablation]:
+    """Every line of the grid, as ablations/dvc.yaml expands it. Raises ReportError on a list that is not there."""
+    how = _section(params)
+    both = (params["fuse"]["first"], params["fuse"]["second"])
+    lines = [Ablation("probe", (encoder,), change=None) for encoder in how["masks"]]
+    lines += [Ablation("probe", (encoder,), changed, None) for changed in how["pretrain"] for encoder in both]
+    lines += [Ablation("finetune", (encoder,)) for encoder in ("random", *both)]
+    lines += [Ablation("finetune", (encoder,), changed) for changed in how["finetune"] for encoder in both]
+    lines += [Ablation("finetune", (e,), DEFAULT, change) for change in how["labels"] for e in ("random", both[0])]
+    lines += [Ablation("fuse", ("pretrain", pair["first"], pair["second"])) for pair in how["pairs"]]
+    lines += [Ablation("fuse", ("pretrain", *both), changed) for changed in how["pretrain"]]
+    lines += [Ablation("fuse", ("pretrain", *both), DEFAULT, change) for change in how["fuse"]]
+    lines += [Ablation("fuse", ("finetune", *both), changed) for changed in (DEFAULT, *how["finetune"])]
+    lines += [Ablation("distill", (teacher,), None) for teacher in params["distill"]["teachers"]]
+    lines += [Ablation("distill", ("pretrain",), None, change) for change in how["distill"]]
+    return list(dict.fromkeys(lines))
+
+
+def collect(params: Mapping[str, Any], runs: Path) -> Found:
+    """Read every run of the grid. Raises ReportError naming all that are missing."""
+    how, weights = _section(params), {str(k): float(v) for k, v in params["ensemble"]["weights"].items()}
+    streams, seeds = [str(s) for s in how["streams"]], [int(s) for s in how["seeds"]]
+    lines, benchmarks = grid(params), [str(b) for b in how["benchmarks"]]
+    folders = [
+        runs / a.folder / b / s / str(seed) for a in lines for b in benchmarks for s in streams for seed in seeds
+    ]
+    missing = [folder for folder in folders if not (folder / "metrics.json").is_file()]
+    if missing:
+        shown = "\n".join(f"  {folder}" for folder in missing[:20])
+        raise ReportError(
+            f"{len(missing)} of {len(folders)} ablations are missing; `make ablations` makes them:\n{shown}"
+        )
+    rows = [
+        row
+        for ablation in lines
+        for benchmark in benchmarks
+        for row in _rows(ablation, benchmark, streams, seeds, runs / ablation.folder / benchmark, weights)
+    ]
+    shown = frozenset(row.benchmark for row in rows if row.demonstration)
+    return Found(rows, benchmarks, streams, seeds, params["fuse"]["first"], params["fuse"]["second"], shown)
+
+
+def _rows(
+    ablation: Ablation, benchmark: str, streams: list[str], seeds: list[int], folder: Path, weights: Mapping[str, float]
+) -> Iterator[Row]:
+    """The rows of one line on one benchmark: a mode and stream each, and the ensemble of several streams."""
+    told = {stream: _read(folder / stream / str(seeds[0])) for stream in streams}
+    logits = {(s, n): evaluation.load_logits(folder / s / str(n) / "logits.npz") for s in streams for n in seeds}
+    for mode in logits[streams[0], seeds[0]][2]:
+        of_stream: dict[str, dict[int, tuple[tuple[str, ...], np.ndarray]]] = {}
+        for seed in seeds:
+            parts = {stream: logits[stream, seed] for stream in streams}
+            for stream, (names, labels, by_mode) in parts.items():
+                of_stream.setdefault(stream, {})[seed] = _right(names, by_mode[mode], names, labels)
+            if len(streams) > 1:
+                names, added = evaluation.ensemble({s: (p[0], p[2][mode]) for s, p in parts.items()}, weights)
+                all_names, labels, _ = parts[streams[0]]
+                of_stream.setdefault(f"{len(streams)}s", {})[seed] = _right(names, added, all_names, labels)
+        costs = {stream: next(r["params"] for r in told[stream]["results"] if r["mode"] == mode) for stream in streams}
+        for stream, by_seed in of_stream.items():
+            first = next(iter(by_seed.values()))[0]
+            if any(names != first for names, _ in by_seed.values()):
+                raise ReportError(f"{folder}: found other test recordings with another seed, expected the same")
+            yield Row(
+                ablation,
+                mode,
+                benchmark,
+                stream,
+                {seed: float(100 * right.mean()) for seed, (_, right) in by_seed.items()},
+                {seed: right for seed, (_, right) in by_seed.items()},
+                first,
+                costs.get(stream, sum(costs.values())),
+                bool(told[streams[0]]["demonstration"]),
+            )
+
+
+def _right(
+    names: list[str], logits: np.ndarray, all_names: list[str], labels: np.ndarray
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names in order and whether each recording was put into its class."""
+    truth = dict(zip(all_names, labels.tolist(), strict=True))
+    order = np.argsort(names)
+    answers = logits.argmax(axis=1)
+    return tuple(names[i] for i in order), np.array([answers[i] == truth[names[i]] for i in order])
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ReportError(f"{path}:{error.lineno}: found {error.msg}, expected JSON") from error
+    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+        raise ReportError(f"{path}: results: found none, expected a list")
+    return content
+
+
+def _section(params: Mapping[str, Any]) -> dict[str, list[Any]]:
+    how = params.get("ablations") or {}
+    for name in _LISTS:
+        if not isinstance(how.get(name), list):
+            raise ReportError(f"params.yaml: ablations.{name}: found {how.get(name)!r}, expected a list")
+    for place, pair in enumerate(how["pairs"]):
+        if not isinstance(pair, Mapping) or set(pair) != {"first", "second"}:
+            raise ReportError(f"params.yaml: ablations.pairs[{place}]: found {pair!r}, expected first and second")
+        for encoder in pair.values():
+            if encoder not in how["masks"]:
+                raise ReportError(f"params.yaml: ablations.masks: found no {encoder!r}, which a pair needs")
+    for changed in how["finetune"]:
+        if changed not in how["pretrain"]:
+            raise ReportError(f"params.yaml: ablations.pretrain: found no {changed!r}, which `finetune` needs")
+    for encoder in ("random", params["fuse"]["first"], params["fuse"]["second"]):
+        if encoder not in how["masks"]:
+            raise ReportError(f"params.yaml: ablations.masks: found no {encoder!r}, which `finetune` needs")
+    return how
+
+
+def chosen(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows whose ablation, or who themselves, have these values."""
+    return [
+        row
+        for row in rows
+        if all(getattr(row.ablation if hasattr(row.ablation, k) else row, k) == v for k, v in wanted.items())
+    ]

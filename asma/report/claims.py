@@ -1,0 +1,196 @@
+"""The paper's claims, put to the test on the runs of the ablations: what was compared, by how much, and a verdict.
+
+A claim holds on a benchmark where every one of its comparisons came out that way by both tests of `paired`, does not
+hold where one came out the other way, and cannot be told at this size otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from asma.report.ablations import DEFAULT, Ablation, Found, Row
+from asma.report.paired import Comparison, compare, points
+from asma.report.tables import NONE, Line, Table
+
+HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "cannot be told at this size", "was not run"
+Side = tuple[Ablation, str, str | None]  # line of the grid, mode, stream (None: that of the tables)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and the pairs of rows whose difference it says is positive."""
+
+    key: str
+    text: str
+    pairs: tuple[tuple[str, Side, Side], ...]  # what is compared, this one, that one
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A claim on one benchmark."""
+
+    claim: Claim
+    benchmark: str
+    comparisons: tuple[tuple[str, Row, Row, Comparison], ...]
+
+    @property
+    def verdict(self) -> str:
+        """HOLDS, FAILS, OPEN, or ABSENT where the grid had none of it."""
+        found = {comparison.verdict for *_, comparison in self.comparisons}
+        if not found:
+            return ABSENT
+        return FAILS if "worse" in found else HOLDS if found == {"better"} else OPEN
+
+    @property
+    def sentence(self) -> str:
+        """What came out, in a sentence."""
+        said = "; ".join(
+            f"{what}: {points(c.difference)} points"
+            + (f" ({points(c.low)} to {points(c.high)})" if c.low is not None and c.high is not None else "")
+            for what, _, _, c in self.comparisons
+        )
+        return f"{self.verdict[0].upper()}{self.verdict[1:]}" + (f". {said}." if said else ".")
+
+
+def claims(first: str, second: str) -> list[Claim]:
+    """What the paper claims, for the two encoders of `fuse`."""
+    wide = "encoder.width=32"
+
+    def probe(encoder: str, mode: str, pretrained: str = DEFAULT) -> Side:
+        return Ablation("probe", (encoder,), pretrained, None), mode, None
+
+    def fused(a: str, b: str, mode: str = "aligned_probed", stream: str | None = None) -> Side:
+        return Ablation("fuse", ("pretrain", a, b)), mode, stream
+
+    def tuned(encoder: str, change: str = DEFAULT) -> Side:
+        return (
+            Ablation("finetune", (encoder,), DEFAULT, change),
+            "scratch" if encoder == "random" else "finetuned",
+            None,
+        )
+
+    def student(teacher: str, mode: str, change: str = DEFAULT) -> Side:
+        return Ablation("distill", (teacher,), None, change), mode, None
+
+    both, chance = fused(first, second), "randomdeg_randommot"
+    joined = fused(first, second, "concatenated_probed")
+    return [
+        Claim(
+            "asymmetric",
+            "An asymmetric pair of masks is better than a symmetric one and than random masks.",
+            (
+                ("asymmetric against symmetric pair", both, fused("lowdeg_lowmot", "highdeg_highmot")),
+                ("asymmetric pair against two with random masks", both, fused(chance, f"{chance}_2")),
+                (f"{first} alone against random masks", probe(first, "standardised"), probe(chance, "standardised")),
+                (f"{second} alone against random masks", probe(second, "standardised"), probe(chance, "standardised")),
+            ),
+        ),
+        Claim(
+            "two encoders",
+            "Two different encoders are better than one of twice the width and than two of one kind.",
+            (
+                ("two against one of twice the width, linear", joined, probe(first, "linear", wide)),
+                (f"two kinds against two of {first}", both, fused(first, f"{first}_2")),
+                (f"two kinds against two of {second}", both, fused(second, f"{second}_2")),
+            ),
+        ),
+        Claim(
+            "alignment",
+            "Feature alignment is better than averaging, and than a head of its size on the features side by side.",
+            (
+                ("alignment against average", both, fused(first, second, "averaged_probed")),
+                ("alignment against a linear head on both", both, joined),
+                (
+                    "alignment against a head of its size on both",
+                    both,
+                    fused(first, second, "concatenated_wide_probed"),
+                ),
+            ),
+        ),
+        Claim(
+            "pretraining",
+            "Pretraining is better than an untrained encoder, frozen, and than training from scratch, fine-tuned.",
+            (
+                ("pretrained against untrained, linear", probe(first, "linear"), probe("random", "linear")),
+                (
+                    "pretrained against untrained, standardised",
+                    probe(first, "standardised"),
+                    probe("random", "standardised"),
+                ),
+                ("fine-tuned against from scratch", tuned(first), tuned("random")),
+                (
+                    "with a tenth of the labels",
+                    tuned(first, "finetune.labels=0.1"),
+                    tuned("random", "finetune.labels=0.1"),
+                ),
+            ),
+        ),
+        Claim(
+            "student",
+            "The student is better than its probed teacher and than the same network trained from scratch on labels.",
+            (
+                ("student against its probed teacher", student("pretrain", "distilled_probed"), both),
+                (
+                    "student of the fine-tuned teacher against from scratch",
+                    student("finetune", "distilled_finetuned"),
+                    student("pretrain", "scratch", "distill.form=labels"),
+                ),
+            ),
+        ),
+        Claim(
+            "streams",
+            "Three streams together are better than one.",
+            (("three streams against joint", fused(first, second, stream="3s"), fused(first, second, stream="joint")),),
+        ),
+    ]
+
+
+def put_to_the_test(found: Found) -> list[Tested]:
+    """Every claim on every benchmark, as far as the grid has its rows."""
+    return [
+        Tested(claim, benchmark, tuple(_comparisons(claim, benchmark, found)))
+        for claim in claims(found.first, found.second)
+        for benchmark in found.benchmarks
+    ]
+
+
+def _comparisons(claim: Claim, benchmark: str, found: Found) -> Iterator[tuple[str, Row, Row, Comparison]]:
+    for what, this, that in claim.pairs:
+        a, b = (found.get(ablation, mode, benchmark, stream) for ablation, mode, stream in (this, that))
+        if a and b:
+            yield what, a, b, compare(a, b)
+
+
+def table(tested: Tested, title: str) -> Table:
+    """The comparisons of one claim on one benchmark."""
+    lines = [
+        Line(
+            [
+                what,
+                _spread(a),
+                _spread(b),
+                points(c.difference),
+                f"{points(c.low)} to {points(c.high)}" if c.low is not None and c.high is not None else NONE,
+                _p(c.p_seeds),
+                _p(c.p_recordings),
+            ]
+        )
+        for what, a, b, c in tested.comparisons
+    ]
+    seeds = {c.seeds for *_, c in tested.comparisons}
+    n = " or ".join(map(str, sorted(seeds))) or "no"
+    caption = (
+        f"Top-1 in per cent, mean ± deviation over {n} seeds; difference in points with its 95 % interval; "
+        "p of a paired t over the seeds and of a sign-flip test over the recordings."
+    )
+    header = ["Comparison", "This", "That", "Difference", "95 %", "p seeds", "p recordings"]
+    return Table(title, caption, header, 1, lines)
+
+
+def _spread(row: Row) -> str:
+    return f"{row.mean:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
+
+
+def _p(value: float | None) -> str:
+    return NONE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

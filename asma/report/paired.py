@@ -1,0 +1,83 @@
+"""Whether one row is better than another: the same seeds, the same test recordings.
+
+Two questions, two tests. Over the seeds: would another training say the same (paired t)? Over the recordings: would
+other recordings (signs of the paired differences exchanged)? A difference counts where both answers are yes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from asma.report.ablations import Row
+
+LEVEL = 0.05
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """a − b in points of accuracy, over n seeds that both have."""
+
+    difference: float
+    low: float | None  # 95 % interval over the seeds, None of one seed
+    high: float | None
+    p_seeds: float | None  # paired t, two-sided
+    p_recordings: float  # sign-flip permutation of the recordings' mean differences, two-sided
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `open`: both tests below LEVEL, or not."""
+        if self.p_seeds is None or max(self.p_seeds, self.p_recordings) >= LEVEL:
+            return "open"
+        return "better" if self.difference > 0 else "worse"
+
+
+def compare(a: Row, b: Row) -> Comparison:
+    """Row a against row b. Raises ValueError where they share no seed or not all recordings."""
+    seeds = sorted(set(a.accuracy) & set(b.accuracy))
+    if not seeds:
+        raise ValueError(f"{a.ablation.folder} and {b.ablation.folder}: found no common seed, expected at least one")
+    if a.names != b.names:
+        raise ValueError(f"{a.ablation.folder} and {b.ablation.folder}: found different test recordings")
+    by_recording = np.mean([a.right[s].astype(float) - b.right[s].astype(float) for s in seeds], axis=0)
+    by_seed = np.array([a.accuracy[s] - b.accuracy[s] for s in seeds])
+    low = high = p_seeds = None
+    if len(seeds) > 1:
+        low, high, p_seeds = _over_seeds(by_seed)
+    return Comparison(float(by_seed.mean()), low, high, p_seeds, _over_recordings(by_recording), len(seeds))
+
+
+def _over_seeds(difference: np.ndarray) -> tuple[float, float, float]:
+    """95 % interval and p of the mean of the differences (n,), n ≥ 2."""
+    if np.ptp(difference) == 0:  # no spread, so t is not defined; what is left is the sign
+        mean = float(difference[0])
+        return mean, mean, 1.0 if mean == 0 else 2 * 0.5 ** len(difference)
+    found = stats.ttest_1samp(difference, 0.0)
+    interval = found.confidence_interval(1 - LEVEL)
+    return float(interval.low), float(interval.high), float(found.pvalue)
+
+
+def _over_recordings(difference: np.ndarray) -> float:
+    """p of the mean of the differences (n_test,) under exchange of their signs."""
+    moved = difference[difference != 0]  # the others stay 0 whatever their sign
+    if not len(moved):
+        return 1.0
+    found = stats.permutation_test(
+        (moved,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+        vectorized=True,
+    )
+    return float(found.pvalue)
+
+
+def points(value: float) -> str:
+    """A difference with its sign, one digit."""
+    return "0.0" if math.isclose(value, 0, abs_tol=0.05) else f"{value:+.1f}"
