@@ -1,4 +1,4 @@
-"""The ablations as tables and figures: one for each thing varied, a line for each value, mean and deviation over seeds."""
+"""The ablations as tables and figures: one for each thing varied, a line a value, mean and deviation over the seeds."""
 
 from __future__ import annotations
 
