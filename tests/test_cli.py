@@ -114,3 +114,22 @@ def test_a_program_that_did_its_work_runs_its_exit_handlers_and_ends_at_once(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
+
+
+def test_a_change_is_laid_over_the_parameters_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, "--dataset", "ntu60", "--raw-folder", "x", "--change", "mask.joints=7+seed=2")
+    told: list[str] = []
+    monkeypatch.setattr(cli.params, "change", told.append)
+    cli.run(stage)
+    assert told == ["mask.joints=7+seed=2"]
+    assert len(called) == 1
+
+
+def test_a_change_that_cannot_be_read_ends_with_its_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given(monkeypatch, "--dataset", "ntu60", "--raw-folder", "x", "--change", "mask.joints")
+    with pytest.raises(SystemExit, match="1"):
+        cli.run(stage)
+    assert "--change: found 'mask.joints', expected <key>=<value>" in capsys.readouterr().err
+    assert not called

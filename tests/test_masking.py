@@ -203,3 +203,18 @@ def test_hiding_everything_is_an_error() -> None:
         Mask(joints=25).check(SKELETON, 50)
     with pytest.raises(ValueError, match=r"mask.frames .*: found 50, expected fewer than 50"):
         Mask(frames=40, extra_random_frames=10).check(SKELETON, 50)
+
+
+def test_a_number_behind_the_name_says_which_of_its_kind() -> None:
+    assert masking.strategy("lowdeg_highmot_2") == masking.strategy("lowdeg_highmot") == ("low", "high")
+    assert [
+        masking.number(name) for name in ("lowdeg_highmot", "lowdeg_highmot_2", "random", "randomdeg_lowmot_12")
+    ] == [
+        1,
+        2,
+        1,
+        12,
+    ]
+    for name in ("lowdeg_highmot_0", "lowdeg_highmot_", "lowdeg_highmot_two"):
+        with pytest.raises(ValueError, match="encoder: found"):
+            masking.strategy(name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,62 @@ def test_a_misspelt_schedule_is_named(tmp_path: Path) -> None:
     params.check_schedule("paper", "sets.mine.schedule", file)
     with pytest.raises(params.ParamsError, match="sets.mine.schedule: found 'smal', expected 'small'"):
         params.check_schedule("smal", "sets.mine.schedule", file)
+
+
+@pytest.fixture
+def _unchanged() -> Iterator[None]:
+    yield
+    params.change(params.DEFAULT)
+
+
+@pytest.mark.usefixtures("_unchanged")
+def test_a_change_is_read_instead_of_what_stands_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(TEXT.replace("  rate: 1e-3", "  rate: 1e-3\n  name: plain"))
+    params.change("train.rate=0.5+train.name=other+word=word")
+    assert params.load("train", Train, file=file) == Train(10, 0.5, "other", Inner(4))
+    assert params.read(file)["word"] == "word"
+    assert params.changed() == "train.rate=0.5+train.name=other+word=word"
+    params.change("default")
+    assert params.load("train", Train, file=file) == Train(10, 1e-3, "plain", Inner(4))
+    assert params.changed() == "default"
+
+
+@pytest.mark.usefixtures("_unchanged")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("train.epochs=3", Train(3, 1e-3, "plain", Inner(2))),
+        ("train.inner.width=9", Train(40, 1e-3, "plain", Inner(9))),
+        ("default+train.inner.width=9+train.epochs=3", Train(3, 1e-3, "plain", Inner(9))),
+    ],
+)
+def test_a_change_wins_over_a_schedule(tmp_path: Path, change: str, expected: Train) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(TEXT)
+    params.change(change)
+    assert params.load("train", Train, schedule="small", file=file) == expected
+
+
+@pytest.mark.usefixtures("_unchanged")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.epoch=3", r"--change train.epoch: key not found, there is 'epochs'"),
+        ("trian.epochs=3", r"--change trian.epochs: key not found, there is no such section"),
+        ("word.epochs=3", r"--change word.epochs: key not found, there is no such section"),
+        ("train.epochs=many", r"train.epochs: found 'many'"),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_an_error(tmp_path: Path, change: str, message: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(TEXT.replace("  rate: 1e-3", "  rate: 1e-3\n  name: plain"))
+    params.change(change)
+    with pytest.raises(ParamsError, match=message):
+        params.load("train", Train, file=file)
+
+
+@pytest.mark.parametrize("text", ["train.epochs", "=3", "train.epochs=", "a=1++b=2"])
+def test_a_change_that_is_not_a_key_and_a_value_is_an_error(text: str) -> None:
+    with pytest.raises(ParamsError, match=r"--change: found .*, expected <key>=<value>"):
+        params.change(text)

@@ -19,6 +19,7 @@ from asma import tracking
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+ABLATIONS: dict[str, Any] = yaml.safe_load((ROOT / "ablations" / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = sorted(PIPELINE)
 
@@ -55,13 +56,13 @@ ROOMS = {
     "skeleton": "",
     "progress": "",
     "params": "",
-    "cli": "",
+    "cli": "params",
     "recorder": "",
-    "tracking": "recorder",
+    "tracking": "params recorder",
     "losses": "",
     "evaluation": "",
     "efficiency": "",
-    "report": "",
+    "report": "params evaluation",
     "streams": "skeleton",
     "augment": "skeleton",
     "masking": "skeleton",
@@ -119,6 +120,8 @@ def closure(path: str) -> set[str]:
 
 
 def definition(stage: str) -> dict[str, Any]:
+    if stage not in PIPELINE:
+        return dict(ABLATIONS[stage])
     return PIPELINE[stage].get("do", PIPELINE[stage])
 
 
@@ -171,7 +174,7 @@ def test_an_axis_that_dvc_empties_leaves_a_file_that_can_be_read(tmp_path: Path,
 
 def test_every_script_is_a_stage_and_every_stage_a_script() -> None:
     scripts = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
-    assert scripts == set(STAGES)
+    assert scripts == {*STAGES, "ablations"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -199,14 +202,37 @@ def test_nobody_but_its_own_stage_writes_an_output() -> None:
     assert len(set(every)) == len(every)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def of_the_project(deps: list[str]) -> list[str]:
+    return [dep for dep in deps if dep.startswith(("asma/", "stages/"))]
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "ablations"])
 def test_a_stage_depends_on_the_code_it_imports_and_on_no_other(stage: str) -> None:
     needed = closure(f"stages/{stage}.py")
     expected = {path for path in needed if path not in LEAVES and (ROOT / path).stat().st_size}
     for path in needed:
         expected |= DATA.get(path, set())
-    listed = [dep for dep in definition(stage).get("deps", []) if dep.startswith(("asma/", "stages/"))]
-    assert sorted(listed) == sorted(expected)
+    assert sorted(of_the_project(definition(stage).get("deps", []))) == sorted(expected)
+
+
+@pytest.mark.parametrize("group", [name for name in ABLATIONS if name != "ablations"])
+def test_a_group_of_ablations_is_its_stage_under_other_axes(group: str) -> None:
+    own = ABLATIONS[group]
+    stage = re.match(r"python -m stages\.(\w+) ", own["cmd"])
+    assert stage and group.startswith(stage[1])
+    like = definition(stage[1])
+    assert of_the_project(own["deps"]) == of_the_project(like["deps"])
+    assert own["params"] == [key for key in like["params"] if key != "seed"]
+    assert [Path(out).name for out in own["outs"]] == [Path(out).name for out in outs(stage[1])]
+    assert len(own["deps"]) == len(like["deps"])
+    for out in own["outs"]:
+        assert out.startswith(f"runs/ablations/{stage[1]}/")
+        assert f" --out {out.rpartition('/')[0]} " in own["cmd"]
+    for axis in own["matrix"]:
+        # an axis that stood in no path would have two stages write one file
+        assert all(f"${{item.{axis}" in out for out in own["outs"]), axis
+    words = [axis for axis in ("pretrained", "change") if axis in own["matrix"]]
+    assert own["cmd"].endswith("--change " + "".join(f"${{item.{word}}}+" for word in words) + "seed=${item.seed}")
 
 
 def test_every_data_file_of_the_package_is_somebodys() -> None:
@@ -307,7 +333,7 @@ def test_the_functions_that_get_all_parameters_read_what_is_said_of_them() -> No
 
 
 def test_every_parameter_has_a_reader() -> None:
-    listed = {key for stage in STAGES for key in definition(stage)["params"]}
+    listed = {key for stage in (*STAGES, "ablations") for key in definition(stage)["params"]}
     axes = {
         word.strip("${}")
         for stage in STAGES
@@ -318,7 +344,7 @@ def test_every_parameter_has_a_reader() -> None:
         assert any(key == section or key.startswith(f"{section}.") for key in listed | axes), section
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "ablations"])
 def test_a_stage_fits_on_a_screen(stage: str) -> None:
     text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 75
@@ -342,7 +368,7 @@ def test_imports_run_downwards(path: str) -> None:
     top, room = path.removesuffix(".py").split("/")[:2]
     used = {f.removesuffix(".py").split("/")[1] for f in imported(path) if f not in LEAVES}
     used |= {Path(f).stem for f in imported(path) & LEAVES} - {"__init__"}
-    if path == "stages/table.py":
+    if path in ("stages/table.py", "stages/ablations.py"):
         assert used == {"cli", "params", "tracking", "report"}
     elif top == "stages":
         assert not any(f.startswith("stages/") for f in imported(path)), "a stage imports another"
