@@ -80,10 +80,10 @@ def pairs(rows: Sequence[Row], name: str, found: Found) -> Table:
 def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Found, params: Mapping[str, Any]) -> Table:
     """One key of params.yaml: a line a value, params.yaml's own among them."""
     own = str(_own(params, key))
-    changed = [r for r in rows if set(r.ablation.changes) == {key} or (key in r.ablation.changes and _is_draw(r, key))]
+    changed = [r for r in rows if next(iter(r.ablation.changes), None) == key]
     like = {(r.ablation.stage, r.ablation.who) for r in changed}
     plain = [r for r in rows if not r.ablation.changes and (r.ablation.stage, r.ablation.who) in like]
-    told = [(f"{own} (default)", r) for r in plain] + [(_value(r, key), r) for r in changed]
+    told = [(f"{own} (default)", r) for r in plain] + [(_value(r), r) for r in changed]
     title = f"{TITLES.get(key, key)}: {name}"
     return _by_value(title, key, key, told, benchmark, found, several=len({r.ablation.who for r in changed}) > 1)
 
@@ -124,7 +124,7 @@ def as_json(found: Found) -> str:
             "changes": r.ablation.changes,
             "mode": r.mode,
             "stream": r.stream,
-            "accuracy": {str(seed): value for seed, value in r.accuracy.items()},
+            "accuracy": r.accuracy,
             "mean": r.mean,
             "deviation": r.deviation,
             "params": r.params,
@@ -231,14 +231,10 @@ def _keys(rows: Sequence[Row]) -> Iterator[str]:
     yield from dict.fromkeys(next(iter(row.ablation.changes)) for row in rows if row.ablation.changes)
 
 
-def _is_draw(row: Row, key: str) -> bool:
-    """Whether what else was changed is only which labels were drawn."""
-    return set(row.ablation.changes) == {key, "finetune.draw"}
-
-
-def _value(row: Row, key: str) -> str:
-    draw = row.ablation.changes.get("finetune.draw")
-    return row.ablation.changes[key] + (f", draw {draw}" if draw else "")
+def _value(row: Row) -> str:
+    """What the first key was changed to, and what was changed with it."""
+    first, *others = row.ablation.changes.items()
+    return first[1] + "".join(f", {other} {value}" for other, value in others)
 
 
 def _own(params: Mapping[str, Any], key: str) -> Any:
@@ -264,7 +260,7 @@ def _spread(row: Row) -> str:
 
 
 def _by_seed(row: Row, found: Found) -> list[str]:
-    return [f"{row.accuracy[seed]:.1f}" for seed in found.seeds]
+    return [f"{row.accuracy[str(seed)]:.1f}" for seed in found.seeds]
 
 
 def _parsed(cell: str) -> tuple[float, float] | None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from asma import evaluation
 from asma.report.collect import ReportError
 
+T = TypeVar("T")
 DEFAULT = "default"
+DRAW = "finetune.draw="
 _LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
 
 
@@ -53,8 +55,8 @@ class Row:
     mode: str
     benchmark: str
     stream: str
-    accuracy: dict[int, float]  # per cent, by seed
-    right: dict[int, np.ndarray]  # (n_test,) bool by seed, in the order of the recordings' names
+    accuracy: dict[str, float]  # per cent, by seed, and by draw of the labels where there are several
+    right: dict[str, np.ndarray]  # (n_test,) bool, in the order of the recordings' names
     names: tuple[str, ...]
     params: int
     demonstration: bool
@@ -131,8 +133,34 @@ def collect(params: Mapping[str, Any], runs: Path) -> Found:
         for benchmark in benchmarks
         for row in _rows(ablation, benchmark, streams, seeds, runs / ablation.folder / benchmark, weights)
     ]
-    shown = frozenset(row.benchmark for row in rows if row.demonstration)
-    return Found(rows, benchmarks, streams, seeds, params["fuse"]["first"], params["fuse"]["second"], shown)
+    rows = _over_draws(rows)
+    demonstrations = frozenset(row.benchmark for row in rows if row.demonstration)
+    return Found(rows, benchmarks, streams, seeds, params["fuse"]["first"], params["fuse"]["second"], demonstrations)
+
+
+def _over_draws(rows: list[Row]) -> list[Row]:
+    """Rows that differ only in which labels were drawn are one row."""
+    merged: dict[tuple[Ablation, str, str, str], Row] = {}
+    for row in rows:
+        words = (row.ablation.change or "").split("+")
+        draw = next((word.partition("=")[2] for word in words if word.startswith(DRAW)), None)
+        if draw is None:
+            merged[row.ablation, row.mode, row.benchmark, row.stream] = row
+            continue
+        line = replace(row.ablation, change="+".join(word for word in words if not word.startswith(DRAW)))
+        key = (line, row.mode, row.benchmark, row.stream)
+        known = merged.get(key)
+        merged[key] = replace(
+            row,
+            ablation=line,
+            accuracy={**(known.accuracy if known else {}), **_labelled(row.accuracy, draw)},
+            right={**(known.right if known else {}), **_labelled(row.right, draw)},
+        )
+    return list(merged.values())
+
+
+def _labelled(by_seed: dict[str, T], draw: str) -> dict[str, T]:
+    return {f"{seed}, draw {draw}": value for seed, value in by_seed.items()}
 
 
 def _rows(
@@ -161,8 +189,8 @@ def _rows(
                 mode,
                 benchmark,
                 stream,
-                {seed: float(100 * right.mean()) for seed, (_, right) in by_seed.items()},
-                {seed: right for seed, (_, right) in by_seed.items()},
+                {str(seed): float(100 * right.sum() / len(right)) for seed, (_, right) in by_seed.items()},
+                {str(seed): right for seed, (_, right) in by_seed.items()},
                 first,
                 costs.get(stream, sum(costs.values())),
                 bool(told[streams[0]]["demonstration"]),

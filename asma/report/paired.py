@@ -54,7 +54,7 @@ def compare(a: Row, b: Row) -> Comparison:
 
 def _over_seeds(difference: np.ndarray) -> tuple[float, float, float]:
     """95 % interval and p of the mean of the differences (n,), n ≥ 2."""
-    if np.ptp(difference) == 0:  # no spread, so t is not defined; what is left is the sign
+    if np.allclose(difference, difference[0]):  # no spread, so t is not defined; what is left is the sign
         mean = float(difference[0])
         return mean, mean, 1.0 if mean == 0 else 2 * 0.5 ** len(difference)
     found = stats.ttest_1samp(difference, 0.0)

@@ -148,7 +148,8 @@ def test_published_figures_are_the_papers(
 
 def test_every_published_figure_is_a_percentage_of_a_benchmark_of_the_paper() -> None:
     known = {"ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku1_xsub", "pku2_xsub"}
-    rows = [row for name, table in tables.paper().items() if name != "source" for row in table["rows"]]
+    others = ("source", "ablations")
+    rows = [row for name, table in tables.paper().items() if name not in others for row in table["rows"]]
     assert len(rows) == 22 + 4 + 6 + 2
     for row in rows:
         assert row["results"].keys() <= known
@@ -156,3 +157,19 @@ def test_every_published_figure_is_a_percentage_of_a_benchmark_of_the_paper() ->
             for kind in figures.keys() - {"linear_std", "finetuned_std"}:
                 assert kind in ("linear", "finetuned")
                 assert 20 < figures[kind] < 100
+
+
+def test_every_published_ablation_is_a_percentage_of_a_benchmark_of_the_paper() -> None:
+    known = {"ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku1_xsub", "pku2_xsub"}
+    told = tables.paper()["ablations"]
+    assert {name: len(one["values"]) for name, one in told.items()} == {
+        "masks": 5,
+        "mask.joints": 4,
+        "mask.frames": 5,
+        "encoder.backbone": 3,
+        "distill.form": 2,
+    }
+    for one in told.values():
+        for cells in one["values"].values():
+            assert cells.keys() <= known
+            assert all(40 < cell < 100 for cell in cells.values())

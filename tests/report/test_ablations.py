@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from asma.report import ablations
+from asma.report.ablations import Ablation
+from asma.report.collect import ReportError
+from tests.report.grid import N, lay, params, share
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def by_seed(ablation: Ablation, mode: str, stream: str, seed: int) -> np.ndarray:
+    return share(10 * seed)
+
+
+def test_a_row_has_the_accuracy_of_every_seed_its_mean_and_deviation(tmp_path: Path) -> None:
+    found = ablations.collect(params(), lay(tmp_path, params(), by_seed))
+    row = found.get(Ablation("probe", ("lowdeg_highmot",), change=None), "linear", "demo_xsub")
+    assert row is not None
+    assert row.accuracy == {"1": 25.0, "2": 50.0, "3": 75.0}
+    assert (row.mean, row.deviation) == (50.0, 25.0)
+    assert row.names == tuple(f"r{i:02d}" for i in range(N))
+    assert row.right["1"].tolist() == share(10).tolist()
+    assert found.demonstrations == {"demo_xsub"}
+
+
+def test_a_row_of_one_seed_has_no_deviation(tmp_path: Path) -> None:
+    content = params(seeds=[2])
+    found = ablations.collect(content, lay(tmp_path, content, by_seed))
+    assert {row.deviation for row in found.rows} == {None}
+
+
+def test_several_streams_are_also_added_up(tmp_path: Path) -> None:
+    # joint and motion are right about different halves, bone about all: 0.6 + 0.6 against 0.4, 0.6 + 0.4 against 0.6
+    rights = {"joint": share(20), "bone": share(N), "motion": ~share(20)}
+    content = params(streams=["joint", "bone", "motion"])
+    found = ablations.collect(content, lay(tmp_path, content, lambda a, mode, stream, seed: rights[stream]))
+    line = Ablation("fuse", ("pretrain", "lowdeg_highmot", "highdeg_lowmot"))
+    rows = [found.get(line, "aligned_probed", "demo_xsub", s) for s in ("joint", "bone", "motion", "3s")]
+    assert [row.mean for row in rows if row] == [50.0, 100.0, 50.0, 100.0]
+    assert [row.params for row in rows if row] == [100, 100, 100, 300]
+    assert found.stream == "3s"
+
+
+def test_all_missing_runs_are_named_at_once(tmp_path: Path) -> None:
+    runs = lay(tmp_path, params(), by_seed)
+    gone = runs / "fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default/demo_xsub/joint"
+    for seed in (1, 3):
+        (gone / str(seed) / "metrics.json").unlink()
+    with pytest.raises(ReportError, match=rf"2 of \d+ ablations are missing(.|\n)*{gone}/1\n  {gone}/3"):
+        ablations.collect(params(), runs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"pairs": [{"first": "lowdeg_highmot"}]}, r"ablations.pairs\[0\]: found .* expected first and second"),
+        (
+            {"pairs": [{"first": "lowdeg_highmot", "second": "lowdeg_lowmot"}]},
+            "ablations.masks: found no 'lowdeg_lowmot', which a pair needs",
+        ),
+        ({"finetune": ["encoder.width=32"]}, "ablations.pretrain: found no 'encoder.width=32'"),
+        ({"masks": ["lowdeg_highmot", "highdeg_lowmot", "lowdeg_highmot_2"]}, "found no 'random'"),
+        ({"labels": None}, "ablations.labels: found None, expected a list"),
+    ],
+)
+def test_lists_that_do_not_fit_each_other_are_an_error(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ReportError, match=message):
+        ablations.grid(params(**changed))
+
+
+def test_what_was_changed_is_told_by_key() -> None:
+    line = Ablation("finetune", ("random",), "mask.joints=7", "finetune.labels=0.1+finetune.draw=2")
+    assert line.changes == {"mask.joints": "7", "finetune.labels": "0.1", "finetune.draw": "2"}
+    assert Ablation("distill", ("pretrain",), None).changes == {}
+
+
+@pytest.mark.slow
+def test_the_grid_is_what_dvc_makes_of_it() -> None:
+    from dvc.repo import Repo
+
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    how = content["ablations"]
+    expected = {
+        Path("runs/ablations", a.folder, b, s, str(n)).as_posix()
+        for a in ablations.grid(content)
+        for b in how["benchmarks"]
+        for s in how["streams"]
+        for n in how["seeds"]
+    }
+    with Repo(str(ROOT)) as repo:
+        outs = [out.def_path for stage in repo.index.stages for out in getattr(stage, "outs", [])]
+    judged = {out.rpartition("/")[0] for out in outs if "runs/ablations/" in out and out.endswith("logits.npz")}
+    judged = {path.removeprefix("../") for path in judged if "/pretrain/" not in path.partition("ablations")[2][:10]}
+    assert judged == expected

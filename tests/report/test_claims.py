@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from asma.report import ablation_tables, ablations, claims
+from asma.report.ablations import Ablation
+from tests.report.grid import lay, params, share
+
+
+def put(runs: Path, better: dict[str, int]) -> dict[str, claims.Tested]:
+    """All claims where a mode has this many points more than the others, and seeds differ."""
+
+    def right(ablation: Ablation, mode: str, stream: str, seed: int) -> np.ndarray:
+        count = (
+            10
+            + seed
+            + better.get(mode, 0)
+            + better.get(ablation.who[-1], 0)
+            + (mode == "aligned_probed" and mode in better and seed == 3)
+        )
+        return share(count)
+
+    content = params()
+    found = ablations.collect(content, lay(runs, content, right))
+    return {one.claim.key: one for one in claims.put_to_the_test(found)}
+
+
+def test_a_claim_holds_where_all_its_comparisons_do(tmp_path: Path) -> None:
+    one = put(tmp_path, {"aligned_probed": 20})["alignment"]
+    assert [c.verdict for *_, c in one.comparisons] == ["better"] * 3
+    assert one.verdict == claims.HOLDS
+    assert one.sentence.startswith("Holds. alignment against average: +50.8 points (")
+
+
+def test_a_claim_fails_where_one_comparison_goes_the_other_way(tmp_path: Path) -> None:
+    one = put(tmp_path, {"aligned_probed": 10, "averaged_probed": 25})["alignment"]
+    assert [c.verdict for *_, c in one.comparisons] == ["worse", "better", "better"]
+    assert one.verdict == claims.FAILS
+
+
+def test_a_claim_is_open_where_nothing_differs(tmp_path: Path) -> None:
+    one = put(tmp_path, {})["alignment"]
+    assert one.verdict == claims.OPEN
+    assert one.sentence.startswith("Cannot be told at this size. alignment against average: 0.0 points")
+
+
+def test_a_claim_whose_rows_are_not_in_the_grid_was_not_run(tmp_path: Path) -> None:
+    one = put(tmp_path, {})["streams"]
+    assert (one.verdict, one.sentence) == (claims.ABSENT, "Was not run.")
+
+
+def test_two_kinds_are_compared_with_two_of_one_kind(tmp_path: Path) -> None:
+    one = put(tmp_path, {"lowdeg_highmot_2": 20})["two encoders"]
+    assert [what for what, *_ in one.comparisons] == ["two kinds against two of lowdeg_highmot"]
+    assert one.comparisons[0][3].difference == -50
+
+
+def test_every_claim_stands_in_the_page_with_its_verdict_and_the_command(tmp_path: Path) -> None:
+    every = list(put(tmp_path, {"aligned_probed": 20}).values())
+    text = ablation_tables.claims_markdown(every, "Demonstration.", "Made by `make ablations`.")
+    assert text.count("\n## ") == len(claims.claims("a", "b"))
+    assert "**demo_xsub: holds.**" in text
+    assert "**demo_xsub: was not run.**" in text
+    assert "Made by `make ablations`." in text
+    assert "**Demonstration.**" in text
+    assert "| alignment against average" in text
