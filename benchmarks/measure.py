@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Self
 
 import torch
 
@@ -85,6 +88,40 @@ def compare(ours: Callable[[], object], baseline: Callable[[], object], rounds: 
         for work, kept in pair if i % 2 == 0 else reversed(pair):
             kept.append(seconds(work))
     return times
+
+
+class Elsewhere:
+    """A program in a process of its own, so that what it sets for its process does not help the other one.
+
+    `make(*arguments)` is called there and returns what is to be run; a call of this object runs it once and waits.
+    """
+
+    def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._pipe.recv()
+
+    def __call__(self) -> None:
+        self._pipe.send(True)
+        self._pipe.recv()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+
+def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]) -> None:
+    work = make(*arguments)
+    pipe.send(True)
+    while pipe.recv():
+        work()
+        pipe.send(True)
 
 
 def product_rate(dtype: str, device: str = "cpu", rounds: int = ROUNDS) -> float:
