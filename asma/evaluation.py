@@ -51,12 +51,16 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 1) -> Tensor:
-    """k nearest neighbours by cosine as scores (N, K): for k = 1 the best similarity to each class.
+    """k nearest neighbours by cosine as scores (N, K).
 
-    For k > 1 the sum of the similarities of the k nearest, by class. train (N′, D), test (N, D); standardise
-    before where dimensions differ in scale.
+    For k = 1 the best similarity to each class; for k > 1 the votes of the k nearest, where equal votes are parted by
+    the sum of the voters' similarities. train (N′, D), test (N, D); standardise before where dimensions differ in
+    scale. Raises ValueError where k is more than there are training recordings.
     """
+    if not 1 <= k <= len(train):
+        raise ValueError(f"probe.neighbours: found {k}, expected 1 to {len(train)}, the number of training recordings")
     train, test = F.normalize(train), F.normalize(test)
+    known = torch.arange(classes, device=labels.device)
     scores = []
     for part in test.split(1024):
         similarity = part @ train.T
@@ -65,12 +69,11 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
             index = labels.expand(len(part), -1)
             scores.append(best.scatter_reduce(1, index, similarity, reduce="amax"))
         else:
-            top, index = similarity.topk(min(k, len(train)), dim=1)
-            nothing = torch.zeros(len(part), classes, device=part.device)
-            votes = nothing.scatter_add(1, labels[index], top)
-            chosen = nothing.scatter(1, labels[index], 1.0) > 0
-            # a similarity may be negative: a class that has a neighbour is ahead of one that has none
-            scores.append(torch.where(chosen, votes, torch.full_like(votes, -float(k))))
+            top, index = similarity.topk(k, dim=1)
+            voters = (labels[index][:, :, None] == known).float()  # (n, k, K): 1 where the voter is of the class
+            together = (voters * top[:, :, None]).sum(dim=1)
+            # |together| ≤ k, so what is added to the votes is below a half either way and never worth a vote
+            scores.append(voters.sum(dim=1) + together / (2 * k + 1))
     return torch.cat(scores)
 
 

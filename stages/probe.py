@@ -32,13 +32,14 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         raw = (frozen.embeddings(network, train.x, judge), frozen.embeddings(network, test.x, judge))
         scaled = frozen.standardised(*raw)
+        near = {k: evaluation.nearest(*scaled, train.labels, judge.classes, k) for k in how.neighbours}
         plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
         judged = {
             "linear": Judged(frozen.linear_probe(*raw, train.labels, how, judge, "linear"), how.epochs, plain),
             "standardised": Judged(
                 frozen.linear_probe(*scaled, train.labels, how, judge, "standardised"), how.epochs, plain
             ),
-            "knn": Judged(evaluation.nearest(*scaled, train.labels, judge.classes, how.neighbours), 0, free),
+            **{f"knn_{k}": Judged(logits, 0, free) for k, logits in near.items()},
         }
         about = {"stage": "probe", "encoder": encoder, "stream": stream, "seed": seed}
         results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))

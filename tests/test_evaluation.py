@@ -80,20 +80,35 @@ def test_the_nearest_neighbour_is_found_by_cosine(generator: Generator) -> None:
         assert found[n, 3] < -1  # nobody of this class
 
 
-@pytest.mark.parametrize("k", [2, 5, 99])
-def test_several_neighbours_vote_with_their_similarity(k: int, generator: Generator) -> None:
-    train, test = torch.rand(12, 4, generator=generator), torch.rand(5, 4, generator=generator)
+@pytest.mark.parametrize("k", [2, 5, 12])
+def test_of_several_neighbours_the_majority_decides_and_then_their_similarity(k: int, generator: Generator) -> None:
+    train, test = torch.randn(12, 4, generator=generator), torch.randn(40, 4, generator=generator)
     labels = torch.arange(12) % 3
-    found = evaluation.nearest(train, test, labels, classes=3, k=k)
-    for n in range(5):
-        ordered = sorted(range(12), key=lambda i: -cosine(test[n], train[i]))[:k]
-        expected = [
-            sum(cosine(test[n], train[i]) for i in ordered if labels[i] == c)
-            if any(labels[i] == c for i in ordered)
-            else -k  # below any class that has a neighbour
-            for c in range(3)
-        ]
-        assert found[n].tolist() == pytest.approx(expected, abs=1e-5)
+    found = evaluation.nearest(train, test, labels, classes=4, k=k)
+    ties = 0
+    for n in range(40):
+        near = sorted(range(12), key=lambda i: -cosine(test[n], train[i]))[:k]
+        votes = [sum(int(labels[i]) == c for i in near) for c in range(4)]
+        together = [sum(cosine(test[n], train[i]) for i in near if labels[i] == c) for c in range(4)]
+        order = sorted(range(3), key=lambda c: (votes[c], together[c]))
+        ties += votes[order[-1]] == votes[order[-2]]
+        assert found[n].argmax() == order[-1]
+        assert found[n].round().tolist() == votes
+    assert ties > 0
+
+
+def test_opposite_neighbours_are_worth_their_vote_all_the_same() -> None:
+    train, labels = torch.tensor([[-1.0, 0.1], [-1.0, 0.0], [-1.0, -0.1]]), torch.tensor([0, 1, 1])
+    found = evaluation.nearest(train, torch.tensor([[1.0, 0.0]]), labels, classes=3, k=3)
+    assert found.argsort(descending=True).tolist() == [[1, 0, 2]]
+
+
+@pytest.mark.parametrize("k", [0, 7])
+def test_more_neighbours_than_there_are_recordings_is_an_error(k: int) -> None:
+    x, labels = torch.ones(6, 2), torch.arange(6) % 2
+    with pytest.raises(ValueError, match=f"probe.neighbours: found {k}, expected 1 to 6, the number of training"):
+        evaluation.nearest(x, x, labels, classes=2, k=k)
+    evaluation.nearest(x, x, labels, classes=2, k=6)
 
 
 def test_neighbours_do_not_see_the_length_of_features(generator: Generator) -> None:

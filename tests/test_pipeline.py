@@ -36,6 +36,7 @@ COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,n_train,n_test,para
 BENCHMARK, TARGET = "demo_ntu_xsub", "demo_pku_xsub"
 ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
 STREAMS = ("joint", "bone")
+JUDGED = ("linear", "standardised", "knn_1", "knn_20")  # a frozen encoder
 KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
 TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
 
@@ -228,7 +229,7 @@ def every_row() -> list[tuple[str, str, str, str, str]]:
     first, second, random = ENCODERS
     for stream in (*STREAMS, "2s"):
         found = [
-            *(("probe", mode, encoder) for encoder in ENCODERS for mode in ("linear", "standardised", "knn")),
+            *(("probe", mode, encoder) for encoder in ENCODERS for mode in JUDGED),
             *(("finetune", "finetuned", encoder) for encoder in (first, second)),
             ("finetune", "scratch", random),
             *(("fuse", f"{how}_{of}", "both") for how in ("aligned", "averaged") for of in ("probed", "finetuned")),
@@ -279,10 +280,10 @@ def test_every_row_is_complete_and_within_reason(built: tuple[Project, Said]) ->
         assert (int(row["n_train"]), int(row["n_test"])) == {BENCHMARK: (24, 12), TARGET: (32, 16)}[row["benchmark"]]
         assert int(row["flops"]) == 2 * int(row["macs"]) > 0
         assert row["seed"] == "1"
-        epochs = {"linear": 2, "standardised": 2, "finetuned": 1, "aligned_probed": 2, "knn": 0, "ridge": 0}
+        epochs = {"linear": 2, "standardised": 2, "finetuned": 1, "aligned_probed": 2, "knn_20": 0, "ridge": 0}
         assert int(row["epochs"]) == epochs.get(row["mode"], int(row["epochs"]))
     params = {(row["mode"], row["stream"]): int(row["params"]) for row in built[0].table()}
-    assert params["knn", "joint"] == 821_380
+    assert params["knn_1", "joint"] == 821_380
     assert params["linear", "joint"] == 821_380 + 256 * 12 + 12
     assert params["linear", "2s"] == 2 * params["linear", "joint"]
 

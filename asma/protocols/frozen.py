@@ -21,7 +21,12 @@ from asma.training import Fit
 class Probe(Fit):
     """Section `probe` of the parameters."""
 
-    neighbours: int = 1  # k of kNN
+    neighbours: list[int] = field(default_factory=lambda: [1, 20])  # k of each kNN
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(k < 1 for k in self.neighbours):
+            raise ValueError(f"probe.neighbours: found {self.neighbours}, expected numbers of 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

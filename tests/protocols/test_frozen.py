@@ -187,3 +187,10 @@ def test_the_alignment_is_trained_as_long_as_its_encoders_ask() -> None:
     assert both.of("pretrain") is a and both.of("finetune") is b
     with pytest.raises(ValueError, match="fuse.modes: found 'probe', expected pretrain or finetune"):
         both.of("probe")
+
+
+@pytest.mark.parametrize("neighbours", [[0], [1, -3]])
+def test_fewer_neighbours_than_one_are_an_error(neighbours: list[int]) -> None:
+    frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=[])
+    with pytest.raises(ValueError, match=rf"probe.neighbours: found .*{neighbours[-1]}\], expected numbers of 1 or"):
+        frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=neighbours)

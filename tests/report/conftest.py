@@ -64,7 +64,7 @@ def write(tmp_path: Path) -> Write:
                 )
 
             for encoder in params["encoders"]:
-                one("probe", encoder, encoder, ["linear", "knn"])
+                one("probe", encoder, encoder, ["linear", "knn_1", "knn_20"])
                 one("finetune", encoder, encoder, ["scratch" if encoder == "random" else "finetuned"])
             for mode in params["fuse"]["modes"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[mode]

@@ -18,8 +18,8 @@ def change(path: Path, **values: Any) -> None:
 
 def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write: Write) -> None:
     results = collect(params, write(params))
-    # Modes a benchmark: 3 encoders x (linear, knn) + 3 fine-tuned or from scratch + 4 fused + 2 students.
-    modes = 6 + 3 + 4 + 2
+    # Modes a benchmark: 3 encoders x (linear, knn_1, knn_20) + 3 fine-tuned or from scratch + 4 fused + 2 students.
+    modes = 9 + 3 + 4 + 2
     assert len(results.rows) == 2 * (modes * 4 + 1) + 2 * 4
     assert all(set(COLUMNS) <= set(row) for row in results.rows)
     assert {row["stream"]: row["accuracy"] for row in results.rows if row["encoder"] == "both"} == {
