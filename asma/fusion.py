@@ -5,10 +5,13 @@ one key is 1 and queries and keys learn nothing, and with the batch as sequence 
 its batch-mates. Two sets of query, key and value maps with one shared output map (`shared_output`) give 6.31 M
 parameters for three streams with their encoders, the paper's 6.3 M; two complete attention
 modules are the option. No residual, normalisation or dropout, as none is mentioned.
+
+Beside it stand heads on the same encoders without attention: HEADS is the table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -88,6 +91,52 @@ class AveragedClassifier(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (N, 2, S, D) → logits (N, K)."""
         return self.head(tokens.mean(dim=(1, 2)))
+
+
+class ConcatenatedClassifier(nn.Module):
+    """Without alignment: both encoders' embeddings side by side and a linear head, or a perceptron of two layers."""
+
+    def __init__(self, dim: int, classes: int, hidden: int | None = None) -> None:
+        """hidden: units of the perceptron's first layer; None is the linear head."""
+        super().__init__()
+        self.head: nn.Module = (
+            nn.Linear(2 * dim, classes)
+            if hidden is None
+            else nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (N, 2, S, D) → logits (N, K)."""
+        return self.head(tokens.mean(dim=2).flatten(1))
+
+
+def as_large(dim: int, classes: int, parameters: int) -> int:
+    """Hidden units with which a ConcatenatedClassifier has about so many trained parameters."""
+    each = 2 * dim + 1 + classes  # a unit's weights in and out and its bias
+    return max(1, round((parameters - classes) / each))
+
+
+def _averaged(dim: int, classes: int, how: Alignment) -> nn.Module:
+    return AveragedClassifier(dim, classes)
+
+
+def _concatenated(dim: int, classes: int, how: Alignment) -> nn.Module:
+    return ConcatenatedClassifier(dim, classes)
+
+
+def _concatenated_wide(dim: int, classes: int, how: Alignment) -> nn.Module:
+    aligned = sum(p.numel() for p in AlignedClassifier(dim, classes, how).parameters())
+    return ConcatenatedClassifier(dim, classes, as_large(dim, classes, aligned))
+
+
+# What may stand on two frozen encoders: the method, then its controls. Only a head that trains as many parameters as
+# alignment does (`concatenated_wide`, within 1 %) can tell that attention, and not size, is what helps.
+HEADS: dict[str, Callable[[int, int, Alignment], nn.Module]] = {
+    "aligned": AlignedClassifier,
+    "averaged": _averaged,
+    "concatenated": _concatenated,
+    "concatenated_wide": _concatenated_wide,
+}
 
 
 class Teacher(nn.Module):

@@ -58,14 +58,8 @@ def linear_cost(dim: int, classes: int) -> dict[str, int]:
     return efficiency.count(nn.Linear(dim, classes), torch.zeros(1, dim))
 
 
-def averaged_cost(bench: Benchmark, encoders: Sequence[Backbone]) -> dict[str, int]:
-    """params, macs and flops of several encoders under one linear head."""
-    each = (cost(bench, encoder, classes=False) for encoder in encoders)
-    return efficiency.total(*each, linear_cost(encoders[0].dim, len(bench.classes)))
-
-
 def fused_cost(bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, paired: Tensor) -> dict[str, int]:
-    """params, macs and flops of several encoders, feature alignment and head.
+    """params, macs and flops of several encoders and the head on them: alignment, or another of asma.fusion.HEADS.
 
     paired: tokens (n, 2, S, D), of which one sample is counted.
     """

@@ -1,7 +1,7 @@
 """Join two frozen encoders.   runs/<mode>/{first,second}/… → runs/fuse/<mode>/<benchmark>/<stream>
 
 mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of fine-tuning. Beside the
-feature alignment stands the plain average of both embeddings under a linear head.
+feature alignment stand its controls: the same embeddings averaged, or side by side, under a head without attention.
 """
 
 from __future__ import annotations
@@ -42,15 +42,18 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             frozen.paired_features(networks, train.x, kind, judge),
             frozen.paired_features(networks, test.x, kind, judge),
         )
-        head, of_train, of_test = frozen.aligned_probe(*tokens, train.labels, how.alignment, fit, judge)
-        averaged = frozen.averaged_probe(*tokens, train.labels, fit, judge)
-        training.save_weights(out / "weights.safetensors", first=networks[0], second=networks[1], classifier=head)
+        heads = {
+            name: frozen.fused_probe(name, tokens[0], train.labels, tokens, how.alignment, fit, judge)
+            for name in how.heads
+        }
+        aligned, (of_train, _) = heads["aligned"]
+        training.save_weights(out / "weights.safetensors", first=networks[0], second=networks[1], classifier=aligned)
         logits = {"aligned": of_train.cpu().numpy()}
         evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), logits)
         word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
         judged = {
-            f"aligned_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0])),
-            f"averaged_{word}": Judged(averaged, fit.epochs, results.averaged_cost(bench, networks)),
+            f"{name}_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0]))
+            for name, (head, (_, of_test)) in heads.items()
         }
         about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed}
         results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))

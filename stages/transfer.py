@@ -61,9 +61,9 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
                 judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
                 networks.append(network)
             pair, fit, kind = networks[:2], fuse.fit.finetune, fuse.alignment.tokens
-            paired = [frozen.paired_features(pair, x, kind, judge) for x in (train.x, test.x)]
-            aligned, _, logits = frozen.aligned_probe(paired[0], paired[1], train.labels, fuse.alignment, fit, judge)
-            cost = results.fused_cost(bench, pair, aligned, paired[0])
+            a, b = (frozen.paired_features(pair, x, kind, judge) for x in (train.x, test.x))
+            aligned, (logits,) = frozen.fused_probe("aligned", a, train.labels, (b,), fuse.alignment, fit, judge)
+            cost = results.fused_cost(bench, pair, aligned, a)
             judged["both.transferred"] = Judged(logits, fit.epochs, cost)
             left = out / "streams" / stream
             training.save_weights(left / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned)

@@ -8,7 +8,16 @@ from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
 from asma.backbones import Encoder
-from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, CrossAttention, FeatureAlignment, Teacher
+from asma.fusion import (
+    HEADS,
+    AlignedClassifier,
+    Alignment,
+    AveragedClassifier,
+    ConcatenatedClassifier,
+    CrossAttention,
+    FeatureAlignment,
+    Teacher,
+)
 
 
 @torch.no_grad()
@@ -125,6 +134,39 @@ def test_without_alignment_embeddings_are_averaged(S: int, generator: Generator)
     for n in range(2):
         embeddings = [sum(tokens[n, e, s] for s in range(S)) / S for e in range(2)]
         torch.testing.assert_close(net(tokens)[n], net.head((embeddings[0] + embeddings[1]) / 2))
+
+
+@pytest.mark.parametrize("S", [1, 4])
+@pytest.mark.parametrize("hidden", [None, 5])
+def test_without_alignment_embeddings_stand_side_by_side(S: int, hidden: int | None, generator: Generator) -> None:
+    torch.manual_seed(0)
+    net = ConcatenatedClassifier(6, 3, hidden)
+    tokens = torch.randn(2, 2, S, 6, generator=generator)
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
+    for n in range(2):
+        h = torch.cat([sum((tokens[n, e, s] for s in range(S)), torch.zeros(6)) / S for e in range(2)])
+        if hidden:
+            h = (layers[0].weight @ h + layers[0].bias).clamp_min(0)
+        torch.testing.assert_close(net(tokens)[n], layers[-1].weight @ h + layers[-1].bias)
+    assert len(layers) == (2 if hidden else 1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("classes", [8, 12, 51, 60, 120])
+def test_the_wide_head_trains_as_many_parameters_as_alignment(classes: int, shared: bool) -> None:
+    how = Alignment(shared_output=shared)
+    wide, aligned = (HEADS[name](256, classes, how) for name in ("concatenated_wide", "aligned"))
+    assert parameters(wide) == pytest.approx(parameters(aligned), rel=0.01)
+    assert parameters(HEADS["concatenated"](256, classes, how)) == 512 * classes + classes
+    assert parameters(HEADS["averaged"](256, classes, how)) == 256 * classes + classes
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_gives_logits_of_tokens(name: str, generator: Generator) -> None:
+    tokens = torch.randn(3, 2, 4, 16, generator=generator)
+    net = HEADS[name](16, 5, Alignment())
+    assert net(tokens).shape == (3, 5)
+    torch.testing.assert_close(net(tokens[1:2])[0], net(tokens)[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", backbones.TOKENS)

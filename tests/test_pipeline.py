@@ -38,6 +38,7 @@ ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
 STREAMS = ("joint", "bone")
 JUDGED = ("linear", "standardised", "knn_1", "knn_20")  # a frozen encoder
 KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
+HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
 
 # What makes the demonstration tiny: three subjects, two of them to train on, short clips, and an epoch or two.
@@ -232,7 +233,7 @@ def every_row() -> list[tuple[str, str, str, str, str]]:
             *(("probe", mode, encoder) for encoder in ENCODERS for mode in JUDGED),
             *(("finetune", "finetuned", encoder) for encoder in (first, second)),
             ("finetune", "scratch", random),
-            *(("fuse", f"{how}_{of}", "both") for how in ("aligned", "averaged") for of in ("probed", "finetuned")),
+            *(("fuse", f"{head}_{of}", "both") for of in ("probed", "finetuned") for head in HEADS),
             *(("distill", f"distilled_{of}", "student") for of in ("probed", "finetuned")),
         ]
         moved = [

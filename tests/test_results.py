@@ -13,7 +13,7 @@ from asma.backbones import Encoder
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
 from asma.evaluation import MismatchError
-from asma.fusion import AlignedClassifier, Alignment
+from asma.fusion import HEADS, AlignedClassifier, Alignment, as_large
 from asma.results import Judged
 
 COST = {"params": 10, "macs": 100, "flops": 200}
@@ -140,7 +140,6 @@ def test_what_is_judged_costs_the_sum_of_its_parts() -> None:
     assert own["flops"] == 2 * own["macs"] > 0
     assert results.cost(BENCH, encoder, classes=False) == own
     assert results.cost(BENCH, encoder) == efficiency.total(own, head)
-    assert results.averaged_cost(BENCH, [encoder, encoder]) == efficiency.total(own, own, head)
 
     tokens = results.example_tokens(BENCH, encoder, "time")
     assert tokens.shape == (1, 2, 3, encoder.dim)  # 10 frames, twice halved
@@ -148,6 +147,22 @@ def test_what_is_judged_costs_the_sum_of_its_parts() -> None:
     together = results.fused_cost(BENCH, [encoder, encoder], aligned, tokens.expand(5, -1, -1, -1))
     assert together == efficiency.total(own, own, efficiency.count(aligned, tokens))
     assert together["params"] == 2 * own["params"] + sum(p.numel() for p in aligned.parameters())
+
+
+def test_heads_without_alignment_cost_their_linear_maps() -> None:
+    torch.manual_seed(0)
+    encoder = backbones.build(BENCH.skeleton, Encoder())
+    own, D = results.cost_of(BENCH, encoder), encoder.dim
+    tokens, how = results.example_tokens(BENCH, encoder, "time"), Alignment()
+    hidden = as_large(D, 7, 7 * (D * D + D) + D * 7 + 7)
+    expected = {
+        "averaged": [results.linear_cost(D, 7)],
+        "concatenated": [results.linear_cost(2 * D, 7)],
+        "concatenated_wide": [results.linear_cost(2 * D, hidden), results.linear_cost(hidden, 7)],
+    }
+    for name, maps in expected.items():
+        found = results.fused_cost(BENCH, [encoder, encoder], HEADS[name](D, 7, how), tokens)
+        assert found == efficiency.total(own, own, *maps), name
 
 
 PARAMS: dict[str, Any] = {

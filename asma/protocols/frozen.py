@@ -1,4 +1,4 @@
-"""Protocols on frozen encoders: linear probe, aligned probe, plain average."""
+"""Protocols on frozen encoders: linear probe, and alignment or its controls on two of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from asma import evaluation, training
 from asma.backbones import tokens
 from asma.backbones.base import Backbone
-from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier
+from asma.fusion import HEADS, Alignment
 from asma.protocols.bench import Bench, linear_head
 from asma.training import Fit
 
@@ -50,8 +50,16 @@ class Fuse:
     first: str  # the two encoders
     second: str
     modes: list[str]  # where they come from: pretrain (frozen, the aligned probe), finetune (second step)
+    heads: list[str] = field(default_factory=lambda: list(HEADS))  # which of asma.fusion.HEADS are trained on them
     alignment: Alignment = field(default_factory=Alignment)
     fit: FuseFit
+
+    def __post_init__(self) -> None:
+        unknown = [head for head in self.heads if head not in HEADS]
+        if unknown:
+            raise ValueError(f"fuse.heads: found {unknown[0]!r}, expected some of {', '.join(HEADS)}")
+        if "aligned" not in self.heads:
+            raise ValueError(f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn")
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,18 +112,16 @@ def linear_probe(train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: B
     return classify(linear_head(train.shape[1], bench), train, labels, (test,), how, bench, label)[0]
 
 
-def aligned_probe(
-    train: Tensor, test: Tensor, labels: Tensor, alignment: Alignment, how: Fit, bench: Bench
-) -> tuple[AlignedClassifier, Tensor, Tensor]:
-    """Feature alignment and head learnt on both encoders' tokens (n, 2, S, D); logits of train and test."""
+def fused_probe(
+    name: str,
+    train: Tensor,
+    labels: Tensor,
+    tests: tuple[Tensor, ...],
+    alignment: Alignment,
+    how: Fit,
+    bench: Bench,
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The head of HEADS that has this name, learnt on both encoders' tokens (n, 2, S, D); its logits of `tests`."""
     torch.manual_seed(bench.seed)
-    head = AlignedClassifier(train.shape[-1], bench.classes, alignment).to(bench.device)
-    of_train, of_test = classify(head, train, labels, (train, test), how, bench, "aligned")
-    return head, of_train, of_test
-
-
-def averaged_probe(train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench) -> Tensor:
-    """Without alignment: a linear head on the mean of both encoders' embeddings; logits of the test."""
-    torch.manual_seed(bench.seed)
-    head = AveragedClassifier(train.shape[-1], bench.classes).to(bench.device)
-    return classify(head, train, labels, (test,), how, bench, "averaged")[0]
+    head = HEADS[name](train.shape[-1], bench.classes, alignment).to(bench.device)
+    return head, classify(head, train, labels, tests, how, bench, name)

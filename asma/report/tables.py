@@ -80,7 +80,14 @@ def methods(results: Results) -> list[Method]:
             ("student", "distilled_finetuned"),
             "3s-ASMa-Distill",
         ),
-        Method("ASMa without alignment", ("both", "averaged_probed"), ("both", "averaged_finetuned")),
+        *(
+            Method(f"ASMa without alignment{how}", ("both", f"{head}_probed"), ("both", f"{head}_finetuned"))
+            for head, how in (
+                ("averaged", ""),
+                ("concatenated", ", concatenated"),
+                ("concatenated_wide", ", concatenated, as many parameters"),
+            )
+        ),
         *single,
         Method("control: untrained encoder, from scratch", ("random", "linear"), ("random", "scratch")),
         Method("control: ridge on raw coordinates", ("coordinates", "ridge"), None),

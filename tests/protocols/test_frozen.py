@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from asma import skeleton
 from asma.backbones.base import Backbone
 from asma.backbones.stgcn import STGCN
-from asma.fusion import Alignment
+from asma.fusion import HEADS, Alignment
 from asma.protocols import frozen
 from asma.protocols.bench import Bench, linear_head
 from asma.training import Fit, Run
@@ -146,8 +146,8 @@ def test_labels_without_sense_are_not_learnt(generator: Generator) -> None:
 
 def test_the_aligned_probe_answers_for_training_and_test(clusters: tuple[Tensor, Tensor]) -> None:
     tokens, labels = clusters
-    head, of_train, of_test = frozen.aligned_probe(
-        tokens[:15], tokens[15:], labels[:15], Alignment(heads=2), FIT, bench()
+    head, (of_train, of_test) = frozen.fused_probe(
+        "aligned", tokens[:15], labels[:15], (tokens[:15], tokens[15:]), Alignment(heads=2), FIT, bench()
     )
     assert of_train.shape == of_test.shape == (15, 3)
     assert right(of_train, labels[:15]) == right(of_test, labels[15:]) == 1
@@ -156,9 +156,12 @@ def test_the_aligned_probe_answers_for_training_and_test(clusters: tuple[Tensor,
     assert not head.training
 
 
-def test_the_averaged_probe_learns_without_alignment(clusters: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("name", [name for name in HEADS if name != "aligned"])
+def test_heads_learn_without_alignment(name: str, clusters: tuple[Tensor, Tensor]) -> None:
     tokens, labels = clusters
-    logits = frozen.averaged_probe(tokens[:15], tokens[15:], labels[:15], FIT, bench())
+    _, (logits,) = frozen.fused_probe(
+        name, tokens[:15], labels[:15], (tokens[15:],), Alignment(heads=2), FIT, bench()
+    )
     assert right(logits, labels[15:]) == 1
 
 
@@ -168,10 +171,25 @@ def test_a_probe_is_the_same_with_the_same_seed_only(clusters: tuple[Tensor, Ten
 
     def logits(seed: int) -> Tensor:
         torch.manual_seed(99 + seed)  # whatever was drawn before
-        return frozen.aligned_probe(tokens, tokens, labels, Alignment(heads=2), short, bench(seed=seed))[2]
+        given = (tokens, labels, (tokens,), Alignment(heads=2), short, bench(seed=seed))
+        return frozen.fused_probe("aligned", *given)[1][0]
 
     assert torch.equal(logits(1), logits(1))
     assert not torch.equal(logits(1), logits(2))
+
+
+@pytest.mark.parametrize(
+    ("heads", "complaint"),
+    [
+        (["aligned", "stacked"], "fuse.heads: found 'stacked', expected some of aligned, averaged, concatenated"),
+        (["averaged", "concatenated"], r"fuse.heads: found \['averaged', 'concatenated'\], expected 'aligned' among"),
+    ],
+)
+def test_an_unknown_head_or_none_that_is_aligned_is_an_error(heads: list[str], complaint: str) -> None:
+    fit = frozen.FuseFit(pretrain=FIT, finetune=FIT)
+    assert frozen.Fuse(first="a", second="b", modes=[], fit=fit).heads == list(HEADS)
+    with pytest.raises(ValueError, match=complaint):
+        frozen.Fuse(first="a", second="b", modes=[], fit=fit, heads=heads)
 
 
 def test_a_head_starts_as_the_papers_code_does() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 Write = Callable[[Mapping[str, Any]], Path]
 
 
@@ -68,7 +69,7 @@ def write(tmp_path: Path) -> Write:
                 one("finetune", encoder, encoder, ["scratch" if encoder == "random" else "finetuned"])
             for mode in params["fuse"]["modes"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
-                one("fuse", mode, "both", [f"aligned_{word}", f"averaged_{word}"])
+                one("fuse", mode, "both", [f"{head}_{word}" for head in HEADS])
             for teacher in params["distill"]["teachers"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
                 one("distill", teacher, "student", [f"distilled_{word}"])

@@ -18,8 +18,8 @@ def change(path: Path, **values: Any) -> None:
 
 def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write: Write) -> None:
     results = collect(params, write(params))
-    # Modes a benchmark: 3 encoders x (linear, knn_1, knn_20) + 3 fine-tuned or from scratch + 4 fused + 2 students.
-    modes = 9 + 3 + 4 + 2
+    # Modes a benchmark: 3 encoders x (linear, knn_1, knn_20) + 3 fine-tuned or from scratch + 8 fused + 2 students.
+    modes = 9 + 3 + 8 + 2
     assert len(results.rows) == 2 * (modes * 4 + 1) + 2 * 4
     assert all(set(COLUMNS) <= set(row) for row in results.rows)
     assert {row["stream"]: row["accuracy"] for row in results.rows if row["encoder"] == "both"} == {
@@ -72,7 +72,8 @@ def test_a_mode_that_was_dropped_does_not_appear(params: dict[str, Any], write: 
     runs = write(params)
     params["fuse"]["modes"] = ["pretrain"]
     fused = {row["mode"] for row in collect(params, runs).rows if row["encoder"] == "both"}
-    assert fused == {"aligned_probed", "averaged_probed", "transferred_from_ntu60_xsub"}
+    heads = {f"{head}_probed" for head in ("aligned", "averaged", "concatenated", "concatenated_wide")}
+    assert fused == {*heads, "transferred_from_ntu60_xsub"}
 
 
 def test_missing_runs_are_all_named_with_what_makes_them(params: dict[str, Any], write: Write) -> None:

@@ -45,6 +45,8 @@ def test_the_headline_has_the_shape_of_the_papers_table_1(results: Results) -> N
         "3s-ASMa",
         "3s-ASMa-Distill",
         "3s-ASMa without alignment",
+        "3s-ASMa without alignment, concatenated",
+        "3s-ASMa without alignment, concatenated, as many parameters",
         "3s-lowdeg_highmot",
         "3s-highdeg_lowmot",
         "control: untrained encoder, from scratch",
