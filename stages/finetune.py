@@ -1,11 +1,11 @@
 """Train an encoder and a linear head on labels.   runs/pretrain/… → runs/finetune/<encoder>/<benchmark>/<stream>
 
-From the encoder named random this is training from scratch.
+From the encoder named random this is training from scratch; with `finetune.labels` below 1, semi-supervised learning.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,8 +22,8 @@ from asma.training import Run
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("finetune", finetuned.Finetune, bench.schedule), params.load("run", Run, bench.schedule)
-    how = replace(how, augment=how.augment.without(bench.without))
+    how = params.load("finetune", finetuned.Finetune, bench.schedule).without(bench.without)
+    run = params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()
     weights = pretrained / "weights.safetensors"
@@ -44,10 +44,10 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
         judge = Bench(len(bench.classes), run, device, seed, log)
         head = linear_head(network.dim, judge)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+        seen = batches.labelled(train.labels, how.labels, how.draw)
+        x, labels = train.x[seen], train.labels[seen]
         mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
-        history = finetuned.finetune(
-            network, head, train.x, train.labels, mirror, how, judge, "finetune", checkpoint("network")
-        )
+        history = finetuned.finetune(network, head, x, labels, mirror, how, judge, "finetune", checkpoint("network"))
         logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
         training.save_weights(out / "weights.safetensors", encoder=network, head=head)
         mode = "scratch" if encoder == "random" else "finetuned"
@@ -58,6 +58,7 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             "stream": stream,
             "seed": seed,
             "precision": run.settled(device),
+            "n_labelled": len(labels),
         }
         results.leave(out, log, bench, test, judged, **about, curves={"finetune": history})
 

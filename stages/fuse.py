@@ -15,6 +15,7 @@ from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.protocols import frozen
 from asma.protocols.bench import Bench
+from asma.protocols.finetuned import Finetune
 from asma.results import Judged
 from asma.training import Run
 
@@ -22,10 +23,11 @@ from asma.training import Run
 def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
     how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
-    fit = how.fit.of(mode)
+    fit, tuned = how.fit.of(mode), params.load("finetune", Finetune, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()
-    depends = (seed, how, architecture, run, benchmark, *(f / "weights.safetensors" for f in (first, second)))
+    weights = [folder / "weights.safetensors" for folder in (first, second)]
+    depends = (seed, how, tuned.labels, tuned.draw, architecture, run, benchmark, *weights)
     with (
         tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log,
         training.resumable("fuse", mode, bench.name, stream, params.changed(), of=depends) as checkpoint,
@@ -34,16 +36,19 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         networks = []
-        for folder in (first, second):
+        for path in weights:
             networks.append(backbones.build(bench.skeleton, architecture).to(device))
-            training.load_weights(folder / "weights.safetensors", encoder=networks[-1])
+            training.load_weights(path, encoder=networks[-1])
         kind = how.alignment.tokens
         tokens = (
             frozen.paired_features(networks, train.x, kind, judge),
             frozen.paired_features(networks, test.x, kind, judge),
         )
+        # labels that the encoders were not to know are not for the head on them either
+        seen = batches.labelled(train.labels, tuned.labels, tuned.draw) if mode == "finetune" else slice(None)
+        known = train.labels[seen]
         heads = {
-            name: frozen.fused_probe(name, tokens[0], train.labels, tokens, how.alignment, fit, judge)
+            name: frozen.fused_probe(name, tokens[0][seen], known, tokens, how.alignment, fit, judge)
             for name in how.heads
         }
         aligned, (of_train, _) = heads["aligned"]
@@ -55,7 +60,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             f"{name}_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0]))
             for name, (head, (_, of_test)) in heads.items()
         }
-        about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed}
+        about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed, "n_labelled": len(known)}
         results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))
 
 

@@ -6,7 +6,7 @@ the same network from scratch on the target.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -32,8 +32,7 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
     home, bench, content = Benchmark(source), Benchmark(target), params.read()
     skeleton.same(home.skeleton, bench.skeleton, f"transfer {transfer}")
     seed, streams = content["seed"], content["streams"]
-    how = params.load("finetune", finetuned.Finetune, bench.schedule)
-    how = replace(how, augment=how.augment.without(bench.without))
+    how = params.load("finetune", finetuned.Finetune, bench.schedule).without(bench.without)
     fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
     architecture, device = params.load("encoder", Encoder), run.start()
     mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
@@ -50,25 +49,26 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
         rows = []
         for stream in streams:
             train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+            seen = batches.labelled(train.labels, how.labels, how.draw)
+            x, labels = train.x[seen], train.labels[seen]
             networks, judged = [], {}
             for encoder in encoders:
                 network = backbones.build(bench.skeleton, architecture).to(device)
                 training.load_weights(weights[encoder, stream], encoder=network)
                 head, name = linear_head(network.dim, judge), f"{stream}_{encoder}"
-                finetuned.finetune(network, head, train.x, train.labels, mirror, how, judge, name, checkpoint(name))
+                finetuned.finetune(network, head, x, labels, mirror, how, judge, name, checkpoint(name))
                 logits = evaluation.forward(head, frozen.embeddings(network, test.x, judge))
                 mode = "scratch" if encoder == "random" else "transferred"
                 judged[f"{encoder}.{mode}"] = Judged(logits, how.epochs, results.cost(bench, network))
                 networks.append(network)
             pair, fit, kind = networks[:2], fuse.fit.finetune, fuse.alignment.tokens
-            a, b = (frozen.paired_features(pair, x, kind, judge) for x in (train.x, test.x))
-            aligned, (logits,) = frozen.fused_probe("aligned", a, train.labels, (b,), fuse.alignment, fit, judge)
-            cost = results.fused_cost(bench, pair, aligned, a)
-            judged["both.transferred"] = Judged(logits, fit.epochs, cost)
+            a, b = (frozen.paired_features(pair, clips, kind, judge) for clips in (x, test.x))
+            aligned, (logits,) = frozen.fused_probe("aligned", a, labels, (b,), fuse.alignment, fit, judge)
+            judged["both.transferred"] = Judged(logits, fit.epochs, results.fused_cost(bench, pair, aligned, a))
             left = out / "streams" / stream
             training.save_weights(left / "weights.safetensors", first=pair[0], second=pair[1], classifier=aligned)
             rows += results.leave_part(left, bench, test, judged, stream)
-        results.write(out, log, bench, rows, stage="transfer", source=home.name, **about)
+        results.write(out, log, bench, rows, stage="transfer", source=home.name, n_labelled=len(labels), **about)
 
 
 if __name__ == "__main__":

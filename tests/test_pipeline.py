@@ -387,6 +387,20 @@ def test_a_stage_run_again_by_hand_gives_the_same_bytes(project: Project) -> Non
         assert "weights.safetensors" in again
 
 
+def test_half_of_the_labels_are_half_of_every_class_and_the_test_stays(project: Project) -> None:
+    project.change(finetune={"labels": 0.5})
+    told = {"encoder": "random", "benchmark": f"data/benchmarks/{BENCHMARK}.h5", "stream": "joint"}
+    pretrained = f"runs/pretrain/random/{BENCHMARK}/joint"
+    project.do(*project.stage("finetune", **told, pretrained=pretrained, out="half"))
+    folders = [project.path / folder for folder in ("half", f"runs/finetune/random/{BENCHMARK}/joint")]
+    half, whole = (json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders)
+    assert (half["n_labelled"], half["n_train"], half["n_test"]) == (12, 24, 12)
+    assert (whole["n_labelled"], whole["n_train"], whole["n_test"]) == (24, 24, 12)
+    assert half["results"][0]["mode"] == "scratch"
+    fewer, all_of_them = (load_file(folder / "weights.safetensors") for folder in folders)
+    assert any((fewer[name] != all_of_them[name]).any() for name in fewer)
+
+
 def test_data_built_again_are_the_same_bytes(project: Project) -> None:
     project.change(parse={"workers": 2})
     raw, data = {"ntu": "again/raw/demo_ntu", "pku": "again/raw/demo_pku"}, "again/{}/demo_ntu.h5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from asma import streams
 from asma.data.benchmarks import Benchmark
@@ -33,3 +33,21 @@ def load(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> 
 def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Tensor:
     """Motion scores (n, T) of the same clips in the same order."""
     return torch.from_numpy(benchmark.motion(part, stream)).to(device)
+
+
+def labelled(labels: Tensor, share: float, draw: int) -> Tensor | slice:
+    """Which of the n recordings with labels (n,) may be learnt from, as an index: in order, balanced by class.
+
+    Each class gives max(1, round(share · its recordings)) of them. Who is drawn depends on the labels and the number
+    of the draw alone, so that every encoder, stream and seed learns from the same; a larger share of the same draw
+    holds a smaller one. A share of 1 is a slice of everything, which copies nothing.
+    """
+    if share == 1:
+        return slice(None)
+    generator, of = Generator().manual_seed(draw), labels.cpu()
+    drawn = []
+    for label in of.unique():
+        own = (of == label).nonzero()[:, 0]
+        order = torch.randperm(len(own), generator=generator)
+        drawn.append(own[order[: max(1, round(share * len(own)))]])
+    return torch.cat(drawn).sort().values.to(labels.device)

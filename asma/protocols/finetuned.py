@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -20,6 +20,19 @@ class Finetune(Fit):
     """Section `finetune` of the parameters. The paper names no augmentation here."""
 
     augment: Augment = field(default_factory=Augment)
+    labels: float = 1.0  # share of the training labels that is used, of every class: semi-supervised below 1
+    draw: int = 1  # which recordings they are; see asma.data.batches.labelled
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.labels <= 1:
+            raise ValueError(f"finetune.labels: found {self.labels}, expected a share above 0 and up to 1")
+        if self.draw < 0:
+            raise ValueError(f"finetune.draw: found {self.draw}, expected 0 or more")
+
+    def without(self, augmentations: list[str]) -> Finetune:
+        """The same less the augmentations that would contradict a data set's labels."""
+        return replace(self, augment=self.augment.without(augmentations))
 
 
 def finetune(

@@ -58,10 +58,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Results:
-    """What was found: rows with the keys of COLUMNS plus `of`, `source` and `demonstration`; costs; curves.
+    """What was found: rows with the keys of COLUMNS and `of`, `source`, `demonstration`, `n_labelled`; costs; curves.
 
     `of` is the stage a row belongs to (an ensemble's: the stage of its members), `source` the benchmark its
-    encoders were pretrained on where that is another one. `efficiency` has a list of models a benchmark.
+    encoders were pretrained on where that is another one, `n_labelled` the number of recordings whose labels it learnt
+    from, where it says so. `efficiency` has a list of models a benchmark.
     `curves` has (run, {curve: values by epoch}) for runs that left any.
     """
 
@@ -175,7 +176,8 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
 def _row(content: Row, own: Any, where: str) -> Row:
     if not isinstance(own, dict):
         raise ReportError(f"{where}: found {own!r}, expected a mapping")
-    row = {key: own.get(key, content.get(key)) for key in (*COLUMNS, "of", "source", "demonstration")}
+    keys = (*COLUMNS, "of", "source", "demonstration", "n_labelled")
+    row = {key: own.get(key, content.get(key)) for key in keys}
     row["stage"] = content.get("stage")
     row["of"] = row["of"] or row["stage"]
     for key in _NEEDED:

@@ -138,12 +138,20 @@ def headline(results: Results) -> Table:
         "A student's Lin. is that of the probed teacher's student. Params, MACs and FLOPs are those of the "
         f"FT. network on {columns[0] if columns else 'the first benchmark'}, for one clip; 1 MAC is 2 FLOPs."
     )
+    caption += semi_supervised([row for row in results.rows if row["benchmark"] in columns])
     if any(line.by == PUBLISHED for line in lines):
         caption += (
             " Published figures are as printed, some of them under FLOPs count what is a MAC here "
             f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1)."
         )
     return Table("Results", caption, header, 2, lines)
+
+
+def semi_supervised(rows: Sequence[Row]) -> str:
+    """A sentence for a caption where fine-tuning did not use all labels, else nothing."""
+    told = {(row["benchmark"], row.get("n_labelled"), row["n_train"]) for row in rows}
+    fewer = [f"{n} of {of} recordings of {whose}" for whose, n, of in sorted(told, key=str) if n not in (None, of)]
+    return f" Fine-tuning used the labels of {', '.join(fewer)}." if fewer else ""
 
 
 def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
@@ -175,6 +183,7 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
         f"Top-1 / top-5 accuracy in per cent, after the last epoch; {sizes['n_train']} recordings to train, "
         f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
     )
+    caption += semi_supervised(own)
     return Table(results.title(benchmark), caption, ["Stage", "Encoder", "Mode", *streams], 3, lines)
 
 

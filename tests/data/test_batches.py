@@ -31,3 +31,30 @@ def test_scores_are_those_of_the_same_clips(benchmark_file: Path) -> None:
         found = batches.motion_scores(bench, "train", stream, CPU)
         assert found.shape == (5, 4)
         assert found.tolist() == bench.motion("train", stream).tolist()
+
+
+LABELS = torch.tensor([0, 1, 2, 0, 0, 1, 0, 2, 2, 0, 1, 0] * 5)  # 30 of the first class, 15 of the others
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, [15, 8, 8]), (0.1, [3, 2, 2]), (0.01, [1, 1, 1]), (0.999, [30, 15, 15])]
+)
+def test_labels_are_drawn_from_every_class_alike(share: float, expected: list[int]) -> None:
+    index = batches.labelled(LABELS, share, 1)
+    assert LABELS[index].bincount().tolist() == expected
+    assert isinstance(index, torch.Tensor) and index.tolist() == sorted(set(index.tolist()))
+
+
+def test_a_draw_depends_on_its_number_and_on_nothing_else() -> None:
+    torch.manual_seed(1)
+    first = batches.labelled(LABELS, 0.2, 1)
+    torch.manual_seed(2)  # another encoder, another seed
+    assert torch.equal(torch.as_tensor(batches.labelled(LABELS, 0.2, 1)), torch.as_tensor(first))
+    others = {tuple(torch.as_tensor(batches.labelled(LABELS, 0.2, draw)).tolist()) for draw in range(1, 6)}
+    assert len(others) == 5
+
+
+def test_all_labels_are_everybody_in_order() -> None:
+    assert batches.labelled(LABELS, 1.0, 7) == slice(None)
+    x = torch.arange(len(LABELS))
+    assert x[batches.labelled(LABELS, 1.0, 7)].data_ptr() == x.data_ptr()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -82,3 +83,24 @@ def test_clips_are_augmented_as_told(clips: tuple[Tensor, Tensor]) -> None:
         finetuned.finetune(encoder, linear_head(8, BENCH), x, labels, MIRROR, how, BENCH, "finetune")
         clean = {tuple(row) for row in x.flatten(1).tolist()}
         assert ({tuple(row) for row in seen[0].flatten(1).tolist()} == clean) == plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"labels": 0.0}, "finetune.labels: found 0.0, expected a share above 0 and up to 1"),
+        ({"labels": 10.0}, "finetune.labels: found 10.0, expected a share above 0 and up to 1"),
+        ({"labels": float("nan")}, "finetune.labels: found nan, expected a share"),
+        ({"draw": -1}, "finetune.draw: found -1, expected 0 or more"),
+        ({"epochs": -1}, "epochs: found -1, expected 0 or more"),
+    ],
+)
+def test_a_share_that_is_none_is_an_error(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        replace(HOW, **changes)
+
+
+def test_augmentations_that_contradict_a_label_are_switched_off() -> None:
+    how = replace(HOW, augment=Augment(flip=0.5), labels=0.3)
+    assert how.without(["flip"]) == replace(how, augment=how.augment.without(["flip"]))
+    assert how.without(["flip"]).augment.flip == 0

@@ -88,6 +88,20 @@ def test_the_full_table_has_a_column_for_each_stream_and_all_of_them(results: Re
     assert "200 recordings to train, 100 to test, seed 1" in table.caption
 
 
+def test_fewer_labels_are_said_in_every_caption(params: dict[str, Any], write: Write) -> None:
+    runs = write(params)
+    assert "Fine-tuning used" not in tables.markdown(collect(params, runs))
+    for path in (runs / "finetune").glob("*/ntu60_xsub/*/metrics.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "n_labelled": 20}))
+    for path in (runs / "finetune").glob("*/demo_ntu_xsub/*/metrics.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "n_labelled": 200}))  # all of them
+    found = collect(params, runs)
+    said = "Fine-tuning used the labels of 20 of 200 recordings of ntu60_xsub."
+    assert said in tables.headline(found).caption
+    assert said in tables.of_benchmark(found, "ntu60_xsub").caption
+    assert "Fine-tuning used" not in tables.of_benchmark(found, "demo_ntu_xsub").caption
+
+
 def test_a_transfer_stands_in_the_table_of_its_target(results: Results) -> None:
     table = tables.of_benchmark(results, "demo_pku_xsub")
     cells = list(line(table, "transfer", "both", "transferred_from_ntu60_xsub").values())
