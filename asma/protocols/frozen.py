@@ -59,7 +59,9 @@ class Fuse:
         if unknown:
             raise ValueError(f"fuse.heads: found {unknown[0]!r}, expected some of {', '.join(HEADS)}")
         if "aligned" not in self.heads:
-            raise ValueError(f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn")
+            raise ValueError(
+                f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn"
+            )
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

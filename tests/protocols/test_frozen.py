@@ -159,9 +159,7 @@ def test_the_aligned_probe_answers_for_training_and_test(clusters: tuple[Tensor,
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "aligned"])
 def test_heads_learn_without_alignment(name: str, clusters: tuple[Tensor, Tensor]) -> None:
     tokens, labels = clusters
-    _, (logits,) = frozen.fused_probe(
-        name, tokens[:15], labels[:15], (tokens[15:],), Alignment(heads=2), FIT, bench()
-    )
+    _, (logits,) = frozen.fused_probe(name, tokens[:15], labels[:15], (tokens[15:],), Alignment(heads=2), FIT, bench())
     assert right(logits, labels[15:]) == 1
 
 
