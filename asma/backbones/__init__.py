@@ -1,7 +1,8 @@
 """Encoders: clips (N, C, T, V, M) → feature map (N, T′, V′, D), bodies averaged.
 
 BACKBONES is the table; a new row is one file and one line. Every backbone takes joint subsets and any number of
-frames; `pool` and `tokens` read its map the same way for all of them.
+frames; `pool` and `tokens` read its map the same way for all of them. The three rows of the paper's Table 4 share all
+but the spatial operator.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from asma.backbones.base import Backbone, mean
+from asma.backbones.dgcnn import DGCNN
+from asma.backbones.gin import GIN
 from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
 
 TOKENS = ("time", "space_time", "pooled")
+STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -25,17 +29,25 @@ class Encoder:
     backbone: str = "stgcn"
     width: int = 16  # channels of the first blocks; the embedding has 256 whatever the width
     dropout: float = 0.5
-    partition: str = "max_hop"  # how neighbours are split into subsets; see asma.skeleton
+    partition: str = "max_hop"  # stgcn: how neighbours are split into subsets; see asma.skeleton
+    neighbours: int = 5  # dgcnn: how many joints are near a joint, itself one of them
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise ValueError(f"encoder.neighbours: found {self.neighbours}, expected 1 or more")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each block, one for each of STRIDES."""
+        h = self.width
+        return (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
 
 
-def _stgcn(skeleton: Skeleton, how: Encoder) -> Backbone:
-    h = how.width
-    channels = (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
-    strides = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
-    return STGCN(skeleton, channels, strides, how.dropout, how.partition)
-
-
-BACKBONES: dict[str, Callable[[Skeleton, Encoder], Backbone]] = {"stgcn": _stgcn}
+BACKBONES: dict[str, Callable[[Skeleton, Encoder], Backbone]] = {
+    "stgcn": lambda skeleton, how: STGCN(skeleton, how.channels, STRIDES, how.dropout, how.partition),
+    "gin": lambda skeleton, how: GIN(skeleton, how.channels, STRIDES, how.dropout),
+    "dgcnn": lambda skeleton, how: DGCNN(skeleton, how.channels, STRIDES, how.dropout, how.neighbours),
+}
 
 
 def build(skeleton: Skeleton, how: Encoder) -> Backbone:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asma.backbones.base import Backbone
-from asma.backbones.stgcn import STGCN, Block, neighbour_rows, neighbour_sums
+from asma.backbones.blocks import neighbour_rows, neighbour_sums
+from asma.backbones.stgcn import STGCN, Block
 
 
 def folded(encoder: Backbone) -> nn.Module:

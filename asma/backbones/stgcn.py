@@ -1,46 +1,21 @@
-"""ST-GCN (Yan et al., AAAI 2018) in the narrow form that PSTL, AimCLR and CrosSCLR share.
-
-Inside, tensors are kept channels-last, (B, T, V, C) with every body a sample of its own: the graph sum is then one
-matrix product, the 1 × 1 convolution another, and the temporal convolution finds the memory format it is fastest in.
-What nobody reads again is overwritten, because much of a training step is memory traffic.
-"""
+"""ST-GCN (Yan et al., AAAI 2018) in the narrow form that PSTL, AimCLR and CrosSCLR share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Backbone
-from asma.backbones.dropout import Dropout
+from asma.backbones import blocks
+from asma.backbones.blocks import Stack, neighbour_rows, neighbour_sums
 from asma.skeleton import Skeleton
 
 # C_in · C_out up to which a frame's graph convolution is one dense product, in 32 and in 16 bits
 DENSE, DENSE_16 = 16 * 16, 32 * 32
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    """(B, T, V, C) → (B, C, T, V), a channels-last view."""
-    return x.permute(0, 3, 1, 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """(B, C, T, V) → (B, T, V, C), a view."""
-    return x.permute(0, 2, 3, 1)
-
-
-def neighbour_rows(adjacency: Tensor) -> Tensor:
-    """Adjacency (K, V, V) with a row for every (w, k): (V·K, V)."""
-    return adjacency.permute(2, 0, 1).flatten(0, 1)
-
-
-def neighbour_sums(x: Tensor, rows: Tensor) -> Tensor:
-    """Sums over each subset of the adjacency: x (B, T, V, C), its rows (V·K, V) → (B, T, V, K·C)."""
-    B, T, V, C = x.shape
-    # bmm on an expanded matrix: matmul would fold the batch away and copy x transposed
-    return torch.bmm(rows.expand(B * T, -1, -1), x.reshape(B * T, V, C)).view(B, T, V, -1)
 
 
 class GraphConvolution(nn.Module):
@@ -90,51 +65,32 @@ class GraphConvolution(nn.Module):
         return weight.flatten(2).flatten(0, 1), self.joint_bias(adjacency).flatten()
 
 
-class Block(nn.Module):
-    """Graph convolution → BN → ReLU → 9 × 1 temporal convolution → BN → dropout, plus residual, ReLU."""
+class Block(blocks.Block):
+    """The graph convolution and a learnt importance of every edge in a block."""
+
+    graph: GraphConvolution
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        stride: int,
-        dropout: float,
-        residual: bool,
-        subsets: int,
-        joints: int,
+        self, adjacency: Tensor, in_channels: int, out_channels: int, stride: int, dropout: float, residual: bool
     ) -> None:
-        super().__init__()
-        self.graph = GraphConvolution(in_channels, out_channels, subsets)
-        self.graph_norm = nn.BatchNorm2d(out_channels)
-        self.temporal = nn.Conv2d(out_channels, out_channels, (9, 1), (stride, 1), (4, 0))
-        self.temporal_norm = nn.BatchNorm2d(out_channels)
-        self.dropout = Dropout(dropout)
-        self.importance = nn.Parameter(torch.ones(subsets, joints, joints))
-        self.residual: nn.Module | None = None
-        self.has_residual = residual
-        if residual and (in_channels != out_channels or stride != 1):
-            self.residual = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, (stride, 1)), nn.BatchNorm2d(out_channels)
-            )
+        """adjacency: (K, V, V) of the whole skeleton."""
+        operator = partial(GraphConvolution, subsets=len(adjacency))
+        super().__init__(operator, in_channels, out_channels, stride, dropout, residual)
+        self.adjacency: Tensor
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.importance = nn.Parameter(torch.ones_like(adjacency))
 
-    def forward(self, x: Tensor, adjacency: Tensor, joints: Tensor | None) -> Tensor:
-        """x (B, T, V′, C_in) → (B, T′, V′, C_out); adjacency (K, V, V) of the whole skeleton."""
-        graph = adjacency * self.importance
+    def spatial(self, x: Tensor, joints: Tensor | None) -> Tensor:
+        """x (B, T, V′, C_in) → (B, T, V′, C_out): hidden joints lose their rows and columns."""
+        graph = self.adjacency * self.importance
         if joints is not None:
             graph = graph[:, joints][:, :, joints]
-        y = _channels_first(self.graph(x, graph))
-        y = F.relu(self.graph_norm(y), inplace=True)
-        y = self.dropout(_channels_last(self.temporal_norm(self.temporal(y))))
-        if self.has_residual:
-            y += x if self.residual is None else _channels_last(self.residual(_channels_first(x)))
-        return F.relu(y, inplace=True)
+        return self.graph(x, graph)
 
 
-class STGCN(Backbone):
-    """A stack of blocks behind a batch normalisation of every joint's every channel.
-
-    The first block has no residual and no dropout. With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at
-    blocks 5 and 8 it is the paper's encoder: 821 380 parameters at 25 joints, 50 frames → 13.
+class STGCN(Stack):
+    """With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's encoder: 821 380
+    parameters at 25 joints, 50 frames → 13.
     """
 
     def __init__(
@@ -146,27 +102,10 @@ class STGCN(Backbone):
         partition: str = "max_hop",
         in_channels: int = 3,
     ) -> None:
-        super().__init__()
-        self.dim = channels[-1]
         adjacency = torch.from_numpy(skeleton.adjacency(partition))
-        self.adjacency: Tensor
-        self.register_buffer("adjacency", adjacency, persistent=False)
-        self.data_norm = nn.BatchNorm1d(len(skeleton) * in_channels)
-        blocks: list[nn.Module] = []
-        for i, (width, stride) in enumerate(zip(channels, strides, strict=True)):
-            before = channels[i - 1] if i else in_channels
-            blocks.append(Block(before, width, stride, dropout if i else 0.0, i > 0, len(adjacency), len(skeleton)))
-        self.blocks = nn.ModuleList(blocks)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+        super().__init__(len(skeleton), channels, strides, dropout, partial(Block, adjacency), in_channels)
 
-    def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
-        B, T, V, C = x.shape
-        # all joints are normalised, then those that are hidden leave the graph
-        x = self.data_norm(x.reshape(B * T, V * C)).view(B, T, V, C)
-        if joints is not None:
-            x = x[:, :, joints]
-        for block in self.blocks:
-            x = block(x, self.adjacency, joints)
-        return x
+    @property
+    def adjacency(self) -> Tensor:
+        """(K, V, V) of the whole skeleton, before any importance."""
+        return cast(Block, self.blocks[0]).adjacency
