@@ -2,6 +2,12 @@
 
 The student's plan (16, 16, 16, 16, 128 channels, no stride) is the one that gives the paper's 0.54 M parameters and
 1.26 G multiply–accumulates for three streams, and its 128-wide representation.
+
+Beside it stands Appendix C: `features`, the teacher's embedding instead of its logits, then fine-tuning. The paper
+gives the loss, the epochs and the rate of the first step. Silent on the rest, it is read so: the embedding is the fused
+one of Eq. 11; the linear map is learnt along with the student, without a bias, which alone could make all cosines 1;
+the fine-tuning is of the whole student, at the rate of fine-tuning elsewhere, on clean clips like all distillation
+here. The control of both is `labels`: the same student, as long and as fast as with logits, from labels alone.
 """
 
 from __future__ import annotations
@@ -15,23 +21,49 @@ from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
 from asma.training import Fit
 
+FORMS = ("logits", "features", "labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Section `distill.features` of the parameters: the two steps of Appendix C."""
+
+    match: Fit = Fit(epochs=150, batch_size=128, learning_rate=0.001)
+    finetune: Fit = Fit(epochs=150, batch_size=128, learning_rate=0.005)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(Fit):
     """Section `distill` of the parameters."""
 
     teachers: list[str]  # where the teacher's encoders come from: pretrain, finetune
+    form: str = "logits"  # what the student learns: logits, features (Appendix C), or labels (the control)
     temperature: float = 8.0  # τ of Eq. 13
     temperatures: dict[str, float] = field(default_factory=dict)  # by benchmark, where it differs
     direction: str = "forward"  # KL(teacher ‖ student); reverse is Eq. 14 to the letter
     tempered: str = "both"  # which logits τ divides; teacher is Eq. 13 to the letter
     scaled: bool = False  # times τ²
+    features: Features = field(default_factory=Features)
     channels: list[int] = field(default_factory=lambda: [16, 16, 16, 16, 128])
     dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in FORMS:
+            raise ValueError(f"distill.form: found {self.form!r}, expected one of {', '.join(FORMS)}")
 
     def tau(self, benchmark: str) -> float:
         """The temperature of one benchmark."""
         return self.temperatures.get(benchmark, self.temperature)
+
+    def mode(self, teacher: str) -> str:
+        """How results of this form are named: `distilled_probed`, `feature_distilled_finetuned`, `scratch_probed`.
+
+        The students named scratch learn from the labels that their teacher knew, and from nothing of the teacher.
+        """
+        how = {"logits": "distilled", "features": "feature_distilled", "labels": "scratch"}[self.form]
+        word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
+        return f"{how}_{word}"
 
 
 class Student(nn.Module):
@@ -43,5 +75,9 @@ class Student(nn.Module):
         self.encoder = STGCN(skeleton, plan, [1] * len(plan), how.dropout, partition)
         self.head = nn.Linear(plan[-1], classes)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """Clips (N, C, T, V, M) → embeddings (N, D)."""
+        return pool(self.encoder(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(pool(self.encoder(x)))
+        return self.head(self.embed(x))

@@ -76,9 +76,13 @@ class AlignedClassifier(nn.Module):
         super().__init__()
         self.alignment, self.head = FeatureAlignment(dim, how), nn.Linear(dim, classes)
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens (N, 2, S, D), first encoder's then second's → fused embeddings (N, D)."""
+        return self.alignment(tokens[:, 0], tokens[:, 1])
+
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (N, 2, S, D), first encoder's then second's → logits (N, K)."""
-        return self.head(self.alignment(tokens[:, 0], tokens[:, 1]))
+        return self.head(self.embed(tokens))
 
 
 class AveragedClassifier(nn.Module):

@@ -61,3 +61,8 @@ def distillation(
         log_t, log_s = log_s, log_t
     divergence = F.kl_div(log_s, log_t, reduction="batchmean", log_target=True)
     return divergence * temperature**2 if scaled else divergence
+
+
+def feature_distillation(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 − cosine of student and teacher embeddings (N, D), both L2-normalised, Appendix C: batch mean, 0 to 2."""
+    return 1 - (F.normalize(student.float()) * F.normalize(teacher.float())).sum(dim=1).mean()

@@ -1,4 +1,7 @@
-"""Teach a small student by a frozen teacher's logits.   runs/fuse/… → runs/distill/<teacher>/<benchmark>/<stream>"""
+"""Teach a small student by a frozen teacher.   runs/fuse/… → runs/distill/<teacher>/<benchmark>/<stream>
+
+It learns the teacher's logits, or its embedding and then labels, or, the control, labels alone: `distill.form`.
+"""
 
 from __future__ import annotations
 
@@ -44,29 +47,31 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
                 "precision": run.settled(device),
             }
         )
-        judge = Bench(len(bench.classes), run, device, seed, log)
+        judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-        names, _, logits = evaluation.load_logits(taught_by)
+        names, _, told = evaluation.load_logits(taught_by)
         evaluation.same_recordings(train.names, names, str(taught_by))
-        target = torch.from_numpy(logits["aligned"]).to(device)
-        student, history = distilled.distil(
-            bench.skeleton, train.x, target, how, architecture.partition, temperature, judge, checkpoint("student")
+        logits, embedding, labelled = (
+            torch.from_numpy(told[k]).to(device) for k in ("aligned", "embedding", "labelled")
         )
+        lesson = distilled.Lesson(train.x, logits, embedding, train.labels, labelled.nonzero()[:, 0])
+        student, curves = distilled.distil(bench.skeleton, lesson, how, architecture.partition, temperature, judge)
         with run.autocast(device):
             answers = evaluation.forward(student, test.x)
         training.save_weights(out / "weights.safetensors", student=student)
         if params.changed() == params.DEFAULT:  # an ablation's is nothing to deploy
             log.model("student", student.cpu(), test.x[:2].cpu().numpy())
-        mode = {"pretrain": "distilled_probed", "finetune": "distilled_finetuned"}[teacher]
-        judged = {mode: Judged(answers, how.epochs, results.cost_of(bench, student))}
+        epochs = sum(len(curve) for curve in curves.values())
+        judged = {how.mode(teacher): Judged(answers, epochs, results.cost_of(bench, student))}
         about = {
             "stage": "distill",
             "encoder": "student",
             "stream": stream,
             "seed": seed,
             "precision": run.settled(device),
+            "n_labelled": None if how.form == "logits" else len(lesson.known),
         }
-        results.leave(out, log, bench, test, judged, **about, curves={"distillation": history})
+        results.leave(out, log, bench, test, judged, **about, curves=curves)
 
 
 if __name__ == "__main__":

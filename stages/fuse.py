@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from asma import backbones, cli, evaluation, params, results, tracking, training
 from asma.backbones import Encoder
 from asma.data import batches
@@ -46,15 +48,18 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         )
         # labels that the encoders were not to know are not for the head on them either
         seen = batches.labelled(train.labels, tuned.labels, tuned.draw) if mode == "finetune" else slice(None)
-        known = train.labels[seen]
+        known, labelled = train.labels[seen], torch.zeros_like(train.labels)
+        labelled[seen] = 1
         heads = {
             name: frozen.fused_probe(name, tokens[0][seen], known, tokens, how.alignment, fit, judge)
             for name in how.heads
         }
         aligned, (of_train, _) = heads["aligned"]
         training.save_weights(out / "weights.safetensors", first=networks[0], second=networks[1], classifier=aligned)
-        logits = {"aligned": of_train.cpu().numpy()}
-        evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), logits)
+        # what a student may learn from
+        lesson = {"aligned": of_train, "embedding": frozen.fused_embeddings(aligned, tokens[0]), "labelled": labelled}
+        told = {name: what.cpu().numpy() for name, what in lesson.items()}
+        evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), told)
         word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
         judged = {
             f"{name}_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0]))

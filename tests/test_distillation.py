@@ -59,3 +59,21 @@ def test_the_temperature_may_differ_by_benchmark() -> None:
     how = Distill(**{**vars(HOW), "temperature": 8.0, "temperatures": {"ntu60_xview": 9.0}})
     assert how.tau("ntu60_xview") == 9.0
     assert how.tau("ntu60_xsub") == 8.0
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("logits", ["distilled_probed", "distilled_finetuned"]),
+        ("features", ["feature_distilled_probed", "feature_distilled_finetuned"]),
+        ("labels", ["scratch_probed", "scratch_finetuned"]),
+    ],
+)
+def test_results_are_named_by_form_and_teacher(form: str, expected: list[str]) -> None:
+    how = Distill(**{**vars(HOW), "form": form})
+    assert [how.mode(teacher) for teacher in ("pretrain", "finetune")] == expected
+
+
+def test_another_form_is_an_error() -> None:
+    with pytest.raises(ValueError, match="distill.form: found 'feature', expected one of logits, features, labels"):
+        Distill(**{**vars(HOW), "form": "feature"})

@@ -184,3 +184,31 @@ def test_another_word_is_an_error(words: dict[str, str]) -> None:
     z = torch.zeros(1, 2)
     with pytest.raises(ValueError, match=f"found .*{next(iter(words.values()))}.*expected one of"):
         losses.distillation(z, z, 1.0, **words)  # type: ignore[arg-type]  # words by name
+
+
+def test_feature_distillation_equals_one_less_the_cosine_written_out(generator: Generator) -> None:
+    student, teacher = torch.randn(2, 4, 5, generator=generator)
+    total = 0.0
+    for n in range(4):
+        product = sum(float(a) * float(b) for a, b in zip(student[n], teacher[n], strict=True))
+        lengths = [math.sqrt(sum(float(v) ** 2 for v in row)) for row in (student[n], teacher[n])]
+        total += 1 - product / (lengths[0] * lengths[1])
+    assert losses.feature_distillation(student, teacher).item() == pytest.approx(total / 4, rel=1e-5)
+
+
+def test_feature_distillation_is_blind_to_the_length_of_each_embedding(generator: Generator) -> None:
+    student, teacher = torch.randn(2, 4, 5, generator=generator)
+    expected = losses.feature_distillation(student, teacher)
+    scale = torch.tensor([0.01, 1.0, 7.0, 300.0])[:, None]
+    torch.testing.assert_close(losses.feature_distillation(student * scale, teacher), expected)
+    torch.testing.assert_close(losses.feature_distillation(student, teacher * scale), expected)
+    assert not torch.isclose(losses.feature_distillation(student + 1, teacher), expected)
+
+
+def test_feature_distillation_ends_where_the_directions_agree(generator: Generator) -> None:
+    teacher = torch.randn(4, 5, generator=generator)
+    student = (3 * teacher).requires_grad_()
+    loss = losses.feature_distillation(student, teacher)
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert torch.autograd.grad(loss, student)[0].abs().max() < 1e-6
+    assert losses.feature_distillation(-teacher, teacher).item() == pytest.approx(2)

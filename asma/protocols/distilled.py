@@ -1,42 +1,87 @@
-"""Distillation of a frozen teacher's logits into a student."""
+"""A student learns from a frozen teacher, or in its place from labels: `distill.form`, see asma.distillation.
+
+The teacher is frozen and sees the same clean clips every epoch, so what it says is computed once, beforehand.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
-from torch import Generator, Tensor
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
 from asma import losses, training
 from asma.distillation import Distill, Student
 from asma.protocols.bench import Bench
 from asma.skeleton import Skeleton
-from asma.training import Checkpoint
+from asma.training import Fit
+
+Loss = Callable[[Tensor, Generator], Tensor]
+Curves = dict[str, list[float]]  # the mean loss of every epoch, by what was learnt
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What there is to learn from, of the same n clips."""
+
+    x: Tensor  # (n, C, T, V, M), clean
+    logits: Tensor  # (n, K), the teacher's
+    embedding: Tensor  # (n, D), the teacher's, fused
+    labels: Tensor  # (n,) int64
+    known: Tensor  # (m,) int64: numbers of the clips whose labels may be learnt from, ascending
 
 
 def distil(
-    skeleton: Skeleton,
-    x: Tensor,
-    teacher: Tensor,
-    how: Distill,
-    partition: str,
-    temperature: float,
-    bench: Bench,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[Student, list[float]]:
-    """A student that learnt the teacher's logits (n, K) of the clean clips x (n, C, T, V, M); no label is used.
-
-    Returns the student and the mean loss of every epoch.
-
-    The teacher is frozen and sees the same clips every epoch, so its logits are computed once, beforehand.
-    """
+    skeleton: Skeleton, lesson: Lesson, how: Distill, partition: str, temperature: float, bench: Bench
+) -> tuple[Student, Curves]:
+    """A student that learnt the lesson in the form that the parameters name; without labels where it is `logits`."""
     torch.manual_seed(bench.seed)
     student = Student(skeleton, bench.classes, how, partition).to(bench.device)
+    if how.form == "logits":
+        return student, from_logits(student, lesson, how, temperature, bench)
+    if how.form == "labels":
+        return student, from_labels(student, lesson, how, bench, "scratch")
+    first = from_features(student, lesson, how, bench)
+    return student, first | from_labels(student, lesson, how.features.finetune, bench, "finetune")
+
+
+def from_logits(student: Student, lesson: Lesson, how: Distill, temperature: float, bench: Bench) -> Curves:
+    """Train the student towards the teacher's logits, Eq. 13–14."""
 
     def loss(index: Tensor, generator: Generator) -> Tensor:
-        logits = student(x[index]).float()
-        return losses.distillation(logits, teacher[index], temperature, how.direction, how.tempered, how.scaled)
+        logits = student(lesson.x[index]).float()
+        return losses.distillation(logits, lesson.logits[index], temperature, how.direction, how.tempered, how.scaled)
 
+    return _fit(student, loss, len(lesson.x), how, bench, "distillation")
+
+
+def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) -> Curves:
+    """Train the student's encoder towards the teacher's embedding under a linear map, Appendix C; not its head."""
+    D, d = lesson.embedding.shape[1], student.head.in_features
+    projection = nn.Linear(D, d, bias=False, device=bench.device)
+    both = nn.ModuleDict({"encoder": student.encoder, "projection": projection})
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        return losses.feature_distillation(student.embed(lesson.x[index]), projection(lesson.embedding[index]))
+
+    return _fit(both, loss, len(lesson.x), how.features.match, bench, "feature_distillation")
+
+
+def from_labels(student: Student, lesson: Lesson, how: Fit, bench: Bench, name: str) -> Curves:
+    """Train the whole student on the labels that are known, by cross-entropy."""
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        clips = lesson.known[index]
+        return F.cross_entropy(student(lesson.x[clips]).float(), lesson.labels[clips])
+
+    return _fit(student, loss, len(lesson.known), how, bench, name)
+
+
+def _fit(module: nn.Module, loss: Loss, n: int, how: Fit, bench: Bench, name: str) -> Curves:
     history = training.fit(
-        student, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label="distillation",
-        log=bench.log, curve="distillation", checkpoint=checkpoint,
+        module, loss, n, how, run=bench.run, device=bench.device, seed=bench.seed, label=name,
+        log=bench.log, curve=name, checkpoint=bench.checkpoint(name) if bench.checkpoint else None,
     )  # fmt: skip
-    return student, history
+    return {name: history}

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from asma import evaluation, training
 from asma.backbones import tokens
 from asma.backbones.base import Backbone
-from asma.fusion import HEADS, Alignment
+from asma.fusion import HEADS, AlignedClassifier, Alignment
 from asma.protocols.bench import Bench, linear_head
 from asma.training import Fit
 
@@ -127,3 +127,12 @@ def fused_probe(
     torch.manual_seed(bench.seed)
     head = HEADS[name](train.shape[-1], bench.classes, alignment).to(bench.device)
     return head, classify(head, train, labels, tests, how, bench, name)
+
+
+def fused_embeddings(head: nn.Module, tokens: Tensor) -> Tensor:
+    """What an aligned head gives its linear classifier, Eq. 11: tokens (n, 2, S, D) → (n, D). TypeError for another."""
+    if not isinstance(head, AlignedClassifier):
+        raise TypeError(f"found a {type(head).__name__}, expected an AlignedClassifier")
+    head.eval()
+    with torch.no_grad():
+        return torch.cat([head.embed(part) for part in tokens.split(1024)])

@@ -80,6 +80,11 @@ def methods(results: Results) -> list[Method]:
             ("student", "distilled_finetuned"),
             "3s-ASMa-Distill",
         ),
+        Method(
+            "ASMa-Distill by features",
+            ("student", "feature_distilled_probed"),
+            ("student", "feature_distilled_finetuned"),
+        ),
         *(
             Method(f"ASMa without alignment{how}", ("both", f"{head}_probed"), ("both", f"{head}_finetuned"))
             for head, how in (
@@ -90,6 +95,7 @@ def methods(results: Results) -> list[Method]:
         ),
         *single,
         Method("control: untrained encoder, from scratch", ("random", "linear"), ("random", "scratch")),
+        Method("control: student from scratch", ("student", "scratch_probed"), ("student", "scratch_finetuned")),
         Method("control: ridge on raw coordinates", ("coordinates", "ridge"), None),
     ]
 

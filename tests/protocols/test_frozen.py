@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from asma import skeleton
 from asma.backbones.base import Backbone
 from asma.backbones.stgcn import STGCN
-from asma.fusion import HEADS, Alignment
+from asma.fusion import HEADS, AlignedClassifier, Alignment
 from asma.protocols import frozen
 from asma.protocols.bench import Bench, linear_head
 from asma.training import Fit, Run
@@ -210,3 +210,17 @@ def test_fewer_neighbours_than_one_are_an_error(neighbours: list[int]) -> None:
     frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=[])
     with pytest.raises(ValueError, match=rf"probe.neighbours: found .*{neighbours[-1]}\], expected numbers of 1 or"):
         frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=neighbours)
+
+
+def test_the_fused_embedding_is_what_the_linear_head_sees(clusters: tuple[Tensor, Tensor]) -> None:
+    tokens, labels = clusters
+    given = (tokens, labels, (tokens,), Alignment(heads=2), FIT, bench())
+    head, (logits,) = frozen.fused_probe("aligned", *given)
+    assert isinstance(head, AlignedClassifier)
+    found = frozen.fused_embeddings(head, tokens)
+    assert found.shape == (30, 8) and not found.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(head.head(found), logits)
+        torch.testing.assert_close(head.alignment(tokens[:, 0], tokens[:, 1]), found)
+    with pytest.raises(TypeError, match="found a AveragedClassifier, expected an AlignedClassifier"):
+        frozen.fused_embeddings(frozen.fused_probe("averaged", *given)[0], tokens)

@@ -72,7 +72,8 @@ def write(tmp_path: Path) -> Write:
                 one("fuse", mode, "both", [f"{head}_{word}" for head in HEADS])
             for teacher in params["distill"]["teachers"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
-                one("distill", teacher, "student", [f"distilled_{word}"])
+                form = params["distill"].get("form", "distilled")
+                one("distill", teacher, "student", [f"{form}_{word}"])
             ridge = {"stage": "baseline", "encoder": "coordinates", "stream": "joint"}
             leave(
                 runs / "baseline" / benchmark / "metrics.json",

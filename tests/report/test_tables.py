@@ -56,6 +56,22 @@ def test_the_headline_has_the_shape_of_the_papers_table_1(results: Results) -> N
     assert (ridge["ntu60_xsub Lin."], ridge["ntu60_xsub FT."]) == ("66.0", "–")
 
 
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("feature_distilled", "3s-ASMa-Distill by features"),
+        ("scratch", "control: student from scratch"),
+    ],
+)
+def test_students_that_learnt_otherwise_have_a_line_of_their_own(
+    params: dict[str, Any], write: Write, form: str, name: str
+) -> None:
+    params["distill"]["form"] = form
+    table = tables.headline(collect(params, write(params)))
+    assert list(line(table, name, "this project").values())[5:] == ["40.0"] * 4
+    assert ["3s-ASMa-Distill", "this project"] not in [row.cells[:2] for row in table.lines]
+
+
 def test_published_figures_stand_beside_ours_where_the_benchmark_is_the_papers(results: Results) -> None:
     table = tables.headline(results)
     told = line(table, "3s-ASMa", "published")
