@@ -44,13 +44,23 @@ class Distill(Fit):
     tempered: str = "both"  # which logits τ divides; teacher is Eq. 13 to the letter
     scaled: bool = False  # times τ²
     features: Features = field(default_factory=Features)
-    channels: list[int] = field(default_factory=lambda: [16, 16, 16, 16, 128])
+    layers: int = 5  # blocks of the student, all of them `width` wide but the last, which gives the embedding
+    width: int = 16
+    dim: int = 128
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.form not in FORMS:
             raise ValueError(f"distill.form: found {self.form!r}, expected one of {', '.join(FORMS)}")
+        for key in ("layers", "width", "dim"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"distill.{key}: found {getattr(self, key)}, expected 1 or more")
+
+    @property
+    def channels(self) -> list[int]:
+        """Of each block of the student."""
+        return [self.width] * (self.layers - 1) + [self.dim]
 
     def tau(self, benchmark: str) -> float:
         """The temperature of one benchmark."""
@@ -73,7 +83,7 @@ class Student(nn.Module):
         super().__init__()
         plan = how.channels
         self.encoder = STGCN(skeleton, plan, [1] * len(plan), how.dropout, partition)
-        self.head = nn.Linear(plan[-1], classes)
+        self.head = nn.Linear(how.dim, classes)
 
     def embed(self, x: Tensor) -> Tensor:
         """Clips (N, C, T, V, M) → embeddings (N, D)."""

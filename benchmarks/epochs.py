@@ -100,7 +100,7 @@ def run(full: bool) -> list[Result]:
     )
     how = Distill(epochs=1, batch_size=BATCH, learning_rate=0.01, teachers=[])
     student = Student(kinect, CLASSES, how)
-    slow = nn.Sequential(PlainSTGCN(student.encoder), nn.Linear(how.channels[-1], CLASSES))
+    slow = nn.Sequential(PlainSTGCN(student.encoder), nn.Linear(how.dim, CLASSES))
     teacher = torch.randn(n, CLASSES)
 
     def asked(index: Tensor) -> Tensor:

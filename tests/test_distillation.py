@@ -18,13 +18,30 @@ def parameters(module: nn.Module) -> int:
 
 
 def student(depth: int = 5, classes: int = 60) -> Student:
-    how = Distill(**{**vars(HOW), "channels": [16] * (depth - 1) + [128]})
-    return Student(V2, classes, how)
+    return Student(V2, classes, Distill(**{**vars(HOW), "layers": depth}))
 
 
 @pytest.mark.parametrize(("depth", "count"), [(2, 163_532), (3, 168_607), (5, 178_757), (7, 188_907)])
 def test_students_have_the_parameters_of_the_paper(depth: int, count: int) -> None:
     assert parameters(student(depth).encoder) == count
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "dim", "channels"),
+    [(5, 16, 128, [16, 16, 16, 16, 128]), (1, 16, 128, [128]), (2, 8, 32, [8, 32]), (7, 4, 4, [4] * 7)],
+)
+def test_all_blocks_are_equally_wide_but_the_last(layers: int, width: int, dim: int, channels: list[int]) -> None:
+    how = Distill(**{**vars(HOW), "layers": layers, "width": width, "dim": dim})
+    net = Student(V1, 3, how).eval()
+    assert how.channels == channels
+    assert [block.graph.out_channels for block in net.encoder.blocks if isinstance(block, Block)] == channels
+    assert net(torch.zeros(1, 3, 6, 20, 1)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("key", ["layers", "width", "dim"])
+def test_a_student_has_at_least_one_layer_and_channel(key: str) -> None:
+    with pytest.raises(ValueError, match=f"distill.{key}: found 0, expected 1 or more"):
+        Distill(**{**vars(HOW), key: 0})
 
 
 def test_three_students_without_heads_are_the_papers_half_a_million() -> None:

@@ -20,7 +20,9 @@ STEP = Fit(epochs=15, batch_size=8, learning_rate=0.02)
 HOW = Distill(
     **vars(STEP),
     teachers=["pretrain"],
-    channels=[4, 8],
+    layers=2,
+    width=4,
+    dim=8,
     dropout=0.0,
     temperature=2.0,
     features=Features(match=STEP, finetune=STEP),
