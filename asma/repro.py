@@ -74,7 +74,7 @@ class Stages(dict[str, str]):
     HEAD = "schema: '2.0'\nstages:\n"
 
     def __init__(self, text: str) -> None:
-        pieces = re.findall(r"  [\w@.-]+:\n(?:    .*\n)+", text.removeprefix(self.HEAD))
+        pieces = re.findall(r"  [\w@.+=,-]+:\n(?:    .*\n)+", text.removeprefix(self.HEAD))
         if text and self.HEAD + "".join(pieces) != text:
             raise ValueError("dvc.lock: found another layout than DVC's")
         super().__init__((piece.partition(":")[0].strip(), piece) for piece in pieces)

@@ -95,7 +95,7 @@ def leave_part(
     save(out, test, judged)
     found = rows(judged, test.labels)
     for row in found:
-        row["encoder"], row["mode"] = row["mode"].split(".")
+        row["encoder"], _, row["mode"] = row["mode"].rpartition(".")
         row["stream"] = stream
     return found
 

@@ -17,6 +17,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LONGEST_PARAM = 6000  # characters
+_REFUSED = re.compile(r"[^/\w.\- ]")  # what MLflow does not want in a metric's name; an encoder may be called a+b=7
 
 
 class NotFinite(ValueError):
@@ -241,7 +243,8 @@ class Log:
     def _add(self, values: Mapping[str, Any], epoch: int | None) -> None:
         for key, value in values.items():
             _finite(key, float(value), epoch)
-        self._recording.tell("metrics", {key: float(value) for key, value in values.items()}, _now(), epoch or 0)
+        told = {_REFUSED.sub("_", key): float(value) for key, value in values.items()}
+        self._recording.tell("metrics", told, _now(), epoch or 0)
 
 
 def _now() -> int:

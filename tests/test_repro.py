@@ -104,6 +104,7 @@ HELD: dict[str, dict[str, Any]] = {
         "params": {"params.yaml": {"decay": 1e-05, "longer": "no", "classes": None, "sets": {}, "train": [1, "02"]}},
         "outs": [{"path": "data/clips.h5", "hash": "md5", "md5": "12", "size": 4}],
     },
+    "probe@low+mask.joints=7,mask.frames=11-demo_xsub-joint": {"cmd": "python -m stages.probe --encoder a+b=7"},
     "probe@random-demo_xsub-joint": {"cmd": "python -m stages.probe", "deps": [{"path": "a: b", "md5": "1e3"}]},
 }
 
@@ -120,7 +121,7 @@ def record(stage: str, content: dict[str, Any]) -> bool:
 
 
 def history() -> list[tuple[bool, str]]:
-    """Three stages are run, one of them again, one again with another size: what changed, and the file each time."""
+    """Four stages are run, one of them again, one again with another size: what changed, and the file each time."""
     larger = {**HELD["parse@demo"], "outs": [{"path": "data/clips.h5", "hash": "md5", "md5": "13", "size": 5}]}
     told = []
     for stage, content in [*HELD.items(), ("synthesize", HELD["synthesize"]), ("parse@demo", larger)]:
@@ -133,7 +134,7 @@ def test_the_lock_is_written_stage_by_stage_as_dvc_writes_it_whole(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     whole = history()
-    assert [changed for changed, _ in whole] == [True, True, True, False, True]
+    assert [changed for changed, _ in whole] == [True, True, True, True, False, True]
     Path("dvc.lock").unlink()
     monkeypatch.setattr(dvcfile, "modify_yaml", dvcfile.modify_yaml)
     repro.write_lock_by_stage()

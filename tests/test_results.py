@@ -121,10 +121,15 @@ def test_a_part_names_encoder_and_stream_of_each_row(tmp_path: Path) -> None:
     judged = {
         "lowdeg_highmot.transferred": Judged(answers(0, 1, 2, 3), 5, COST),
         "random.scratch": Judged(answers(0, 0, 0, 0), 5, COST),
+        "lowdeg_highmot+mask.joints=7.transferred": Judged(answers(0, 1, 2, 0), 5, COST),
     }
     rows = results.leave_part(tmp_path, BENCH, TEST, judged, "bone")
     found = [(row["encoder"], row["mode"], row["stream"], row["accuracy"]) for row in rows]
-    assert found == [("lowdeg_highmot", "transferred", "bone", 100.0), ("random", "scratch", "bone", 25.0)]
+    assert found == [
+        ("lowdeg_highmot", "transferred", "bone", 100.0),
+        ("random", "scratch", "bone", 25.0),
+        ("lowdeg_highmot+mask.joints=7", "transferred", "bone", 75.0),
+    ]
     assert set(evaluation.load_logits(tmp_path / "logits.npz")[2]) == set(judged)
 
 

@@ -254,6 +254,18 @@ def test_a_run_is_named_and_tagged_like_its_stage(client: MlflowClient, monkeypa
     assert found.data.metrics["duration_s"] > 0
 
 
+def test_a_figure_of_an_encoder_with_an_unusual_name_arrives_under_one_that_mlflow_takes(client: MlflowClient) -> None:
+    encoder = "lowdeg_highmot+mask.joints=7"
+    with tracking.run("probe", encoder=encoder, benchmark="demo", stream="joint") as log:
+        log.metrics({f"{encoder}.linear": {"accuracy": 50}})
+        log.epoch(1, **{f"joint_{encoder}": 2.0})
+    found = client.get_run(log.run_id)
+    assert found.data.tags["encoder"] == encoder
+    assert found.info.run_name == f"probe@{encoder}-demo-joint"
+    assert found.data.metrics["lowdeg_highmot_mask.joints_7.linear.accuracy"] == 50
+    assert found.data.metrics["joint_lowdeg_highmot_mask.joints_7"] == 2.0
+
+
 def test_without_dvc_the_name_is_the_stage_and_its_axes(client: MlflowClient) -> None:
     with tracking.run("probe", encoder="random", stream="joint") as one, tracking.run("table") as two:
         pass
