@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, edge, evaluation, inference, skeleton
-from asma.backbones import Encoder
+from asma.backbones import BACKBONES, Encoder
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 
@@ -41,9 +41,9 @@ def student(lively: Lively) -> Student:
     return net
 
 
-def teacher(lively: Lively) -> Teacher:
+def teacher(lively: Lively, backbone: str = "stgcn") -> Teacher:
     torch.manual_seed(0)
-    first, second = (backbones.build(V1, Encoder(width=4)) for _ in range(2))
+    first, second = (backbones.build(V1, Encoder(backbone, width=4)) for _ in range(2))
     net = Teacher(first, second, AlignedClassifier(256, 5, Alignment()))
     lively(net, clips(32, seed=1))
     return net
@@ -79,6 +79,22 @@ def test_the_graph_agrees_with_torch_on_every_clip_in_batches_of_any_size(export
             found = session(x[start : start + size].numpy())
             np.testing.assert_allclose(found, expected[start : start + size], rtol=1e-4, atol=1e-5)
     assert (x.flatten(1, 3).abs().sum(dim=1) == 0).all(dim=1).any()  # nobody at all is among them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"stgcn"}))
+def test_a_teacher_of_another_backbone_agrees_as_well(backbone: str, lively: Lively, tmp_path: Path) -> None:
+    network = teacher(lively, backbone)
+    edge.export(inference.compact(network, SHAPE), tmp_path / "teacher.onnx")
+    edge.quantise(tmp_path / "teacher.onnx", tmp_path / "teacher.int8.onnx", clips(64, seed=2).numpy())
+    x = clips(11)
+    expected = network(x).detach().numpy()
+    assert expected.std(axis=0).min() > 1e-3
+    for size in (1, 3, 11):
+        found = edge.Session(tmp_path / "teacher.onnx").logits(x.numpy(), size)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    quantised = edge.Session(tmp_path / "teacher.int8.onnx").logits(x.numpy())
+    assert ((quantised - expected).std(axis=0) < 0.5 * expected.std(axis=0)).all()
 
 
 @pytest.mark.slow

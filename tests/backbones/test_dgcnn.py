@@ -122,12 +122,6 @@ def test_every_block_finds_the_neighbours_anew(generator: Generator, monkeypatch
     assert not torch.equal(first, second) and not torch.equal(second, third)
 
 
-def test_no_edge_of_the_skeleton_has_a_say(generator: Generator) -> None:
-    torch.manual_seed(0)
-    net = DGCNN(V1, (4, 6), (1, 2))
-    assert not list(net.buffers(recurse=True)) or all("norm" in n or "residual" in n for n, _ in net.named_buffers())
-
-
 def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
     T, V, C, D, k = 8, 20, 4, 6, 5
     net = DGCNN(V1, (C, D), (1, 2), neighbours=k)

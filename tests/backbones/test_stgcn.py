@@ -180,6 +180,29 @@ def test_the_wide_encoder_has_the_parameters_of_full_st_gcn() -> None:
     assert parameters(encoder(width=64)) == 3_083_412
 
 
+def test_weights_saved_before_have_a_place_and_a_seed_draws_what_it_drew() -> None:
+    torch.manual_seed(5)
+    state = encoder(width=8).state_dict()
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    block = ["importance", "graph.convolution.weight", "graph.convolution.bias"]
+    block += [f"graph_norm.{key}" for key in norm]
+    block += ["temporal.weight", "temporal.bias", *(f"temporal_norm.{key}" for key in norm)]
+    widening = ["residual.0.weight", "residual.0.bias", *(f"residual.1.{key}" for key in norm)]
+    expected = [f"data_norm.{key}" for key in norm]
+    for i in range(10):
+        expected += [f"blocks.{i}.{key}" for key in block + (widening if i in (4, 7, 9) else [])]
+    assert list(state) == expected
+    # as the first version drew them; every later draw would be another if one before it was
+    drawn = {
+        "blocks.0.graph.convolution.weight": -0.28922587633132935,
+        "blocks.0.temporal.bias": -0.00444489112123847,
+        "blocks.9.graph.convolution.weight": 0.02289642207324505,
+        "blocks.9.temporal.weight": 0.013792216777801514,
+        "blocks.9.residual.0.bias": -0.09181416779756546,
+    }
+    assert {key: float(state[key].flatten()[-1]) for key in drawn} == pytest.approx(drawn, rel=1e-6)
+
+
 def test_the_residuals_and_dropouts_are_those_of_the_public_code() -> None:
     blocks = [block for block in encoder().blocks if isinstance(block, Block)]
     assert [block.has_residual for block in blocks] == [False] + [True] * 9

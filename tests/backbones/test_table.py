@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, skeleton
+from asma import backbones, efficiency, skeleton, training
+from asma.augment import Augment
 from asma.backbones import BACKBONES, Encoder, pool, tokens
 from asma.backbones.base import Backbone, mean
+from asma.backbones.folded import folded
+from asma.masking import Mask
+from asma.methods import Pretrain
+from asma.methods.asma import Asma
+from asma.skeleton import LAYOUTS, Skeleton
+from asma.training import Checkpoint, Run
+from asma.views import AsmaViews
 
 KINECT_V1 = skeleton.load("kinect_v1")
+Lively = Callable[[nn.Module, Tensor], None]
 
 
 @pytest.fixture(params=sorted(BACKBONES))
@@ -55,6 +65,183 @@ def test_every_weight_learns_and_stays_finite(net: Backbone, x: Tensor) -> None:
         assert weight.grad.isfinite().all(), name
 
 
+@pytest.mark.parametrize("layout", sorted(path.stem for path in LAYOUTS.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_every_layout_and_plan_gives_thirteen_tokens_of_fifty_frames(
+    name: str, layout: str, generator: Generator
+) -> None:
+    V = len(skeleton.load(layout))
+    net = backbones.build(skeleton.load(layout), Encoder(backbone=name, width=3)).eval()
+    with torch.no_grad():
+        features = net(torch.randn(1, 3, 50, V, 1, generator=generator))
+    assert features.shape == (1, 13, V, 256) and net.dim == 256
+
+
+def test_all_but_the_spatial_operator_is_the_same() -> None:
+    parts = []
+    for name in BACKBONES:
+        state = backbones.build(KINECT_V1, Encoder(backbone=name, width=4)).state_dict()
+        parts.append({k: v.shape for k, v in state.items() if ".graph." not in k and "importance" not in k})
+        assert len(parts[-1]) < len(state)
+    assert all(part == parts[0] for part in parts)
+
+
+def without_hands(layout: Skeleton) -> tuple[Skeleton, list[int]]:
+    """A skeleton without its hands, which is a tree as well, and the joints it kept."""
+    kept = [v for v, name in enumerate(layout.joints) if "hand" not in name and "thumb" not in name]
+    place = {v: i for i, v in enumerate(kept)}
+    smaller = Skeleton(
+        "without_hands",
+        tuple(layout.joints[v] for v in kept),
+        tuple((place[a], place[b]) for a, b in layout.edges if a in place),
+        place[layout.centre],
+        (place[layout.shoulders[0]], place[layout.shoulders[1]]),
+        tuple(place[layout.mirror[v]] for v in kept),
+    )
+    return smaller, kept
+
+
+def cut(net: nn.Module, kept: list[int], V: int) -> dict[str, Tensor]:
+    """The weights and graphs of a network, of the joints that are kept."""
+
+    def own(name: str, value: Tensor) -> Tensor:
+        if name.startswith("data_norm") and value.ndim:
+            return value.view(V, -1)[kept].flatten()
+        return value[..., kept, :][..., kept] if value.shape[-2:] == (V, V) else value
+
+    return {name: own(name, value) for name, value in [*net.named_parameters(), *net.named_buffers()]}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_removing_joints_is_building_on_what_is_left_of_the_skeleton(
+    name: str, training: bool, lively: Lively, generator: Generator
+) -> None:
+    layout = skeleton.load("kinect_v2")
+    smaller, kept = without_hands(layout)
+    assert len(kept) == 19 and (smaller.hops >= 0).all()
+    how = Encoder(backbone=name, width=4, dropout=0.0)
+    net, other = backbones.build(layout, how).double(), backbones.build(smaller, how).double()
+    x = torch.randn(3, 3, 10, 25, 2, generator=generator, dtype=torch.float64)
+    lively(net, x)
+    with torch.no_grad():
+        held = cut(net, kept, 25)
+        for key, value in [*other.named_parameters(), *other.named_buffers()]:
+            if "adjacency" in key and name != "stgcn":  # whose edges count by the degrees in the whole skeleton
+                assert torch.equal(value, held[key])
+            value.copy_(held[key])
+    found, expected = (
+        n.train(training)(*given) for n, given in ((net, (x, torch.tensor(kept))), (other, (x[:, :, :, kept],)))
+    )
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_sample_does_not_depend_on_its_batch(net: Backbone, x: Tensor, lively: Lively) -> None:
+    lively(net, x)
+    together = net(x)
+    for n in range(len(x)):
+        torch.testing.assert_close(net(x[n : n + 1])[0], together[n], rtol=1e-4, atol=1e-5)
+
+
+def test_sixteen_bit_products_give_nearly_the_same_and_train(net: Backbone, x: Tensor, lively: Lively) -> None:
+    lively(net, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = pool(net(x))
+    expected = pool(net(x))
+    assert found.dtype == torch.bfloat16 and not torch.equal(found.float(), expected)
+    assert (found.float() - expected).norm() < 0.03 * expected.norm()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = pool(net.train()(x, torch.arange(4, 18))).float().square().sum()
+    loss.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in net.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_form_for_inference_says_the_same(net: Backbone, x: Tensor, lively: Lively, dtype: torch.dtype) -> None:
+    lively(net, x)
+    one = x[..., 0].permute(0, 2, 3, 1)
+    found, expected = folded(net).to(dtype)(one.to(dtype)), net.bodies(one).detach()
+    if dtype == torch.float32:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert (pool(found.float()) - pool(expected)).norm() < 0.03 * pool(expected).norm()
+
+
+def test_what_is_counted_is_what_is_computed(net: Backbone, x: Tensor, lively: Lively) -> None:
+    lively(net, x)
+    expected = net(x)
+    for module in net.modules():
+        if hasattr(module, "definition"):
+            vars(module)["forward"] = module.definition
+    torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_two_bodies_cost_twice_one_and_half_the_frames_half(net: Backbone) -> None:
+    one, two = (efficiency.count(net, torch.zeros(1, 3, 16, 20, M)) for M in (1, 2))
+    assert two["macs"] == 2 * one["macs"] > 0
+    assert one["params"] == sum(weight.numel() for weight in net.parameters())
+    assert 2 * efficiency.count(net, torch.zeros(1, 3, 8, 20, 1))["macs"] == one["macs"]
+
+
+def pretrained(name: str, x: Tensor, epochs: int, checkpoint: Checkpoint | None = None) -> dict[str, Tensor]:
+    """The weights after so many epochs of a plan of two."""
+    torch.manual_seed(0)
+    net = backbones.build(KINECT_V1, Encoder(backbone=name, width=4))
+    views = AsmaViews("highdeg_lowmot", KINECT_V1, Augment(), Mask(joints=5, frames=4))
+    how = Pretrain(epochs=2, batch_size=3, learning_rate=0.01, projector=8)
+    method = Asma(net, views, how)
+    scores = torch.rand(len(x), x.shape[2], generator=Generator().manual_seed(1))
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        if epochs < how.epochs and generator.initial_seed() % 1_000_003 == epochs:
+            raise KeyboardInterrupt
+        return method.loss(x[index], scores[index], generator)
+
+    run = Run()
+    before = torch.get_deterministic_debug_mode()
+    try:
+        training.fit(
+            method, loss, len(x), how, run=run, device=run.start(), seed=0, label="test", checkpoint=checkpoint
+        )
+    finally:
+        torch.set_deterministic_debug_mode(before)
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_pretraining_repeats_itself_and_is_taken_up_where_it_was_stopped(
+    name: str, tmp_path: Path, generator: Generator
+) -> None:
+    x = torch.randn(6, 3, 10, 20, 1, generator=generator)
+    expected, again = pretrained(name, x, 2), pretrained(name, x, 2)
+    checkpoint = Checkpoint(tmp_path / "half.safetensors", "key")
+    with pytest.raises(KeyboardInterrupt):
+        pretrained(name, x, 1, checkpoint)
+    resumed = pretrained(name, x, 2, checkpoint)
+    for key, value in expected.items():
+        assert torch.equal(again[key], value), key
+        assert torch.equal(resumed[key], value), key
+
+
+def test_weights_come_back_from_their_file(net: Backbone, x: Tensor, lively: Lively, tmp_path: Path) -> None:
+    lively(net, x)
+    training.save_weights(tmp_path / "weights.safetensors", encoder=net)
+    name = next(name for name in BACKBONES if type(backbones.build(KINECT_V1, Encoder(name, width=4))) is type(net))
+    other = backbones.build(KINECT_V1, Encoder(name, width=4)).eval()
+    training.load_weights(tmp_path / "weights.safetensors", encoder=other)
+    assert torch.equal(other(x), net(x))
+    wrong = next(key for key in BACKBONES if key != name)
+    with pytest.raises(training.WeightsError, match="does not fit this encoder"):
+        training.load_weights(
+            tmp_path / "weights.safetensors", encoder=backbones.build(KINECT_V1, Encoder(wrong, width=4))
+        )
+
+
+@pytest.mark.slow
+def test_a_compiler_follows_the_whole_network(net: Backbone, x: Tensor) -> None:
+    assert torch._dynamo.explain(net)(x, torch.arange(3, 17)).graph_break_count == 0
+
+
 ABSENT = {
     "nobody": [],
     "the second of some": [(0, 1), (2, 1)],
@@ -92,7 +279,7 @@ def test_absent_bodies_are_computed_once_with_the_same_answer(
     x: Tensor,
     who: str,
     kept: list[int] | None,
-    lively: Callable[[nn.Module, Tensor], None],
+    lively: Lively,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lively(net, x)
@@ -122,9 +309,7 @@ def test_absent_bodies_count_in_training_and_for_gradients(
 
 
 @pytest.mark.slow
-def test_an_exported_graph_takes_any_batch_whoever_is_there(
-    net: Backbone, x: Tensor, lively: Callable[[nn.Module, Tensor], None]
-) -> None:
+def test_an_exported_graph_takes_any_batch_whoever_is_there(net: Backbone, x: Tensor, lively: Lively) -> None:
     lively(net, x)
     with torch.no_grad():
         example = with_absent(x, "the second of some")[:2]
@@ -146,7 +331,7 @@ def test_the_same_seed_builds_the_same_network(name: str) -> None:
 
 
 def test_an_unknown_backbone_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(ValueError, match="encoder.backbone: found 'gru', expected one of stgcn"):
+    with pytest.raises(ValueError, match="encoder.backbone: found 'gru', expected one of stgcn, gin, dgcnn"):
         backbones.build(KINECT_V1, Encoder(backbone="gru"))
 
 
