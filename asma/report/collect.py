@@ -33,6 +33,7 @@ COLUMNS = (
 )
 _NEEDED = ("benchmark", "stage", "mode", "encoder", "stream", "accuracy")
 _PER_CENT = ("accuracy", "top5")
+_TOLD = ("mode", "stream", "seed", "epochs", "precision", "n_train", "n_test")
 
 Row = dict[str, Any]
 
@@ -57,13 +58,28 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Run:
+    """The run that a figure comes from: its folder below runs/, and in short how it was made."""
+
+    folder: str  # probe/lowdeg_highmot/ntu60_xsub/joint
+    told: Mapping[str, Any]  # mode, seed, epochs, precision, …
+
+    @property
+    def name(self) -> str:
+        """The name of the DVC stage and of the MLflow run, `probe@lowdeg_highmot-ntu60_xsub-joint`."""
+        stage, *axes = self.folder.split("/")
+        return f"{stage}@{'-'.join(axes)}" if axes else stage
+
+
+@dataclass(frozen=True)
 class Results:
-    """What was found: rows with the keys of COLUMNS and `of`, `source`, `demonstration`, `n_labelled`; costs; curves.
+    """What was found: rows with the keys of COLUMNS plus `of`, `source`, `demonstration`, `n_labelled`, `precision`
+    and `run`; costs; curves.
 
     `of` is the stage a row belongs to (an ensemble's: the stage of its members), `source` the benchmark its
     encoders were pretrained on where that is another one, `n_labelled` the number of recordings whose labels it learnt
-    from, where it says so. `efficiency` has a list of models a benchmark.
-    `curves` has (run, {curve: values by epoch}) for runs that left any.
+    from, where it says so, `run` the folder below runs/ that the row was found in. `efficiency` has a list of models
+    a benchmark. `curves` has (run, {curve: values by epoch}) for runs that left any.
     """
 
     rows: list[Row]
@@ -82,6 +98,22 @@ class Results:
             if row["of"] != "transfer":
                 found.setdefault((row["benchmark"], row["encoder"], row["mode"]), []).append(row)
         return found
+
+    @cached_property
+    def _families(self) -> dict[tuple[Any, ...], list[Row]]:
+        """The rows that differ in nothing but the stream."""
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(_whose(row), []).append(row)
+        return found
+
+    def runs(self, row: Row) -> tuple[Run, ...]:
+        """The run that made a row, and after an ensemble's those of its members."""
+        members = self._families[_whose(row)] if row["stage"] == "ensemble" else []
+        return tuple(
+            Run(one["run"], {key: one[key] for key in _TOLD if one[key] is not None})
+            for one in [row, *(member for member in members if member["stage"] != "ensemble")]
+        )
 
     def title(self, benchmark: str) -> str:
         """The benchmark's name, called a demonstration where it is one."""
@@ -139,11 +171,12 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
             curves.append((item, content["curves"]))
         for index, own in enumerate(_list(content, "results", path)):
             row = _row(content, own, f"{path}: results[{index}]")
+            row["run"] = item.folder.as_posix()
             if row["of"] == "transfer":
                 _name_source(row, item, transfers, f"{path}: results[{index}]")
             row["demonstration"] = bool(row["demonstration"]) or row["benchmark"] in demonstrations
             # One file over several axes may be older than the parameters. An ensemble needs its members.
-            whose = tuple(row[key] for key in ("benchmark", "of", "mode", "encoder", "source"))
+            whose = _whose(row)
             if item.stage == "ensemble" and (whose not in members or row["stream"] != f"{len(streams)}s"):
                 continue
             if item.stage == "transfer" and row["stream"] not in streams:
@@ -176,7 +209,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
 def _row(content: Row, own: Any, where: str) -> Row:
     if not isinstance(own, dict):
         raise ReportError(f"{where}: found {own!r}, expected a mapping")
-    keys = (*COLUMNS, "of", "source", "demonstration", "n_labelled")
+    keys = (*COLUMNS, "of", "source", "demonstration", "n_labelled", "precision")
     row = {key: own.get(key, content.get(key)) for key in keys}
     row["stage"] = content.get("stage")
     row["of"] = row["of"] or row["stage"]
@@ -188,6 +221,11 @@ def _row(content: Row, own: Any, where: str) -> Row:
         if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 100):
             raise ReportError(f"{where}: {key}: found {value!r}, expected a percentage")
     return row
+
+
+def _whose(row: Row) -> tuple[Any, ...]:
+    """What the rows of several streams have in common."""
+    return tuple(row[key] for key in ("benchmark", "of", "mode", "encoder", "source"))
 
 
 def _name_source(row: Row, item: Expected, transfers: Mapping[str, Mapping[str, str]], where: str) -> None:
@@ -209,6 +247,7 @@ def _costs(path: Path, item: Expected) -> list[Row]:
         for key in ("model", "streams", "params", "macs", "flops"):
             if key not in model:
                 raise ReportError(f"{path}: models[{index}]: found no {key!r}, expected one")
+        model["run"] = item.folder.as_posix()
     return models
 
 

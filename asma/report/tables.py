@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import yaml
 from tabulate import tabulate
 
-from asma.report.collect import COLUMNS, Results, Row
+from asma.report.collect import COLUMNS, Results, Row, Run
 
 NONE = "–"
 OURS, PUBLISHED = "this project", "published"
+
+_COSTS = {"params": 1e6, "macs": 1e9, "flops": 1e9}  # units of the headline table
 
 Mode = tuple[str, str]  # encoder, mode
 
@@ -36,10 +38,11 @@ class Method:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table; `by` says whose figures they are."""
+    """One line of a table; `by` says whose figures they are, `runs` which runs made the cell of that number."""
 
     cells: list[str]
     by: str = OURS
+    runs: Mapping[int, Sequence[Run]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,12 @@ def headline(results: Results) -> Table:
             for benchmark in columns
             for mode in (method.linear, method.finetuned)
         ]
-        costs = next((row for row in reversed(found[:2]) if row), {})
-        cost = [_scaled(costs.get("params"), 1e6), *(_scaled(costs.get(k), 1e9) for k in ("macs", "flops"))]
+        costs = next((row for row in reversed(found[:2]) if row), None)
+        cost = [_scaled(costs[key] if costs else None, unit) for key, unit in _COSTS.items()]
         name = method.name if method.name.startswith("control") else prefix + method.name
         if any(found):
-            lines.append(Line([name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)]))
+            cells = [name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)]
+            lines.append(Line(cells, runs=_runs(results, [costs] * len(cost) + found, 2)))
         if method.published:
             lines += _published_lines(columns, lambda row, m=method: row["method"] == m.published)
     lines += _published_lines(columns, lambda row: row["kind"] == "self-supervised")
@@ -160,6 +164,11 @@ def semi_supervised(rows: Sequence[Row]) -> str:
     return f" Fine-tuning used the labels of {', '.join(fewer)}." if fewer else ""
 
 
+def _runs(results: Results, shown: Sequence[Row | None], first: int) -> dict[int, Sequence[Run]]:
+    """The runs of the cells from number `first` on, which show these rows."""
+    return {place: results.runs(row) for place, row in enumerate(shown, start=first) if row}
+
+
 def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
     for row in paper()["table_1"]["rows"]:
         cells = [row["results"].get(b, {}).get(kind) for b in columns for kind in ("linear", "finetuned")]
@@ -173,13 +182,14 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
     """Every result on one benchmark: stage × encoder × mode, a column a stream."""
     streams = [*results.streams, *([last_stream(results)] if len(results.streams) > 1 else [])]
     own = [row for row in results.rows if row["benchmark"] == benchmark]
-    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    found: dict[tuple[str, str, str], dict[str, Row]] = {}
     for row in own:
-        text = f"{_number(row['accuracy'], 2)} / {_number(row['top5'], 2)}"
-        cells.setdefault((row["of"], row["encoder"], row["mode"]), {})[row["stream"]] = text
+        found.setdefault((row["of"], row["encoder"], row["mode"]), {})[row["stream"]] = row
     lines = []
-    for (stage, encoder, mode), by_stream in cells.items():
-        lines.append(Line([stage, encoder, mode, *(by_stream.get(stream, NONE) for stream in streams)]))
+    for (stage, encoder, mode), by_stream in found.items():
+        shown = [by_stream.get(stream) for stream in streams]
+        cells = [f"{_number(row['accuracy'], 2)} / {_number(row['top5'], 2)}" if row else NONE for row in shown]
+        lines.append(Line([stage, encoder, mode, *cells], runs=_runs(results, shown, 3)))
         told = [published_cell(benchmark, (encoder, mode), stream) for stream in streams]
         if any(told) and stage != "transfer":
             lines.append(Line([PUBLISHED, encoder, mode, *(_number(value, 2) for value in told)], PUBLISHED))
@@ -219,7 +229,10 @@ def efficiency(results: Results) -> Table:
                 str(model["streams"]),
                 f"{model['params']:,}",
                 *(_scaled(model[key], 1e9, 3) for key in ("macs", "flops")),
-            ]
+            ],
+            runs=dict.fromkeys(
+                range(2, 6), [Run(model["run"], {"model": model["model"], "streams": model["streams"]})]
+            ),
         )
         for benchmark, models in results.efficiency.items()
         for model in models
