@@ -1,11 +1,11 @@
-"""Make the results table.   runs/**/metrics.json → report/results.{md,csv,json}, index.html, figures/"""
+"""Make the results table.   runs/**/metrics.json, player.json → report/results.{md,csv,json}, index.html, figures/"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from asma import cli, params, tracking
-from asma.report import figures, page, tables
+from asma.report import figures, page, players, tables
 from asma.report.collect import collect
 
 
@@ -18,7 +18,7 @@ def main(runs: Path, out: Path) -> None:
             "results.md": tables.markdown(results),
             "results.csv": tables.as_csv(results),
             "results.json": tables.as_json(results),
-            "index.html": page.html(results, drawn),
+            "index.html": page.html(results, drawn, players.collect(results.benchmarks, runs)),
         }.items():
             (out / name).write_text(text, encoding="utf-8")
             log.artifact(out / name)

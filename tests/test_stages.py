@@ -37,7 +37,7 @@ LEAVES = {
 DATA = {
     "asma/skeleton.py": {"asma/layouts"},
     "asma/data/parse.py": {"asma/data/lists"},
-    "asma/report/page.py": {"asma/report/page.html"},
+    "asma/report/page.py": {f"asma/report/{name}" for name in ("page.html", "page.css", "page.js", "player.js")},
     "asma/report/tables.py": {"asma/report/paper.yaml"},
     "stages/split.py": {"asma/data/lists"},
 }

@@ -1,26 +1,170 @@
-"""The report as one page that opens without a network: the tables and figures of results.md, inlined."""
+"""A report as one page that opens without a network: tables, figures, a skeleton player, claims; all inlined.
+
+page.html is the page, page.css its look, page.js what tables and figures do, player.js the skeleton player.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
+from itertools import count
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from asma.report import figures, tables
-from asma.report.collect import Results
+from asma.report.collect import Results, Run
+from asma.report.tables import Table
+
+# Where `make ui` serves MLflow; the first experiment of a fresh store has number 1 (0 is MLflow's own).
+MLFLOW = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
+MANY = 4  # figures of one group that are open from the start
+VERDICTS = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
+
+INTRODUCTION = """\
+ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: one does \
+not see joints of low degree and frames of high motion, the other the opposite. Here is what came of it in this \
+repository, with its controls and, where the benchmark is the paper's, the published figures beside it."""
 
 
-def html(results: Results, drawn: Mapping[str, Figure]) -> str:
-    """index.html."""
-    template = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    return page.render(
-        tables=tables.tables(results),
+class Claim(NamedTuple):
+    """A claim that was put to the test: its words, one of VERDICTS, and what was found in a sentence."""
+
+    claim: str
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures of one kind: those whose names begin with `prefix`."""
+
+    prefix: str
+    heading: str
+    caption: str
+    drawings: list[Drawing] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure on the page."""
+
+    name: str
+    title: str
+    svg: Markup
+
+
+GROUPS = (
+    ("results", "Accuracy", "Top-1 accuracy of every encoder and way of judging it; a line across a bar is published."),
+    ("ablation", "Ablations", "What changes when one choice of the method does."),
+    ("claim", "Claims", "The rows that each claim compares."),
+    ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
+    ("activation", "Where the encoders look", "How strongly each joint excites the encoders and the fused model."),
+    ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one colour a class."),
+    ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
+    ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
+    ("efficiency", "Cost", "Accuracy against what a network costs to keep and to run."),
+    ("curves", "Learning curves", "What training tells by epoch."),
+)
+MORE = ("", "More figures", "")
+
+
+def html(results: Results, drawn: Mapping[str, Figure], players: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """index.html: all results. players: by benchmark, as `players.read` gives them."""
+    return render(
+        "ASMa: results",
+        text=INTRODUCTION,
         note=tables.note(results),
-        # Our own drawing, so not to be escaped.
-        figures={name: Markup(figures.inline(figure)) for name, figure in drawn.items()},
-        published=tables.PUBLISHED,
+        of=tables.tables(results),
+        drawn=drawn,
+        players=players or {},
+        demonstrations=results.demonstrations,
     )
+
+
+def render(
+    title: str,
+    *,
+    text: str = "",
+    note: str | None = None,
+    of: Sequence[Table] = (),
+    drawn: Mapping[str, Figure] | None = None,
+    players: Mapping[str, Mapping[str, Any]] | None = None,
+    claims: Sequence[Claim] = (),
+    demonstrations: Collection[str] = (),
+) -> str:
+    """A page of these tables, figures (by file name), players (by benchmark) and claims, each of which may be empty.
+
+    `note` stands out at the top; figures whose name holds one of `demonstrations` are called one. Raises ValueError
+    on a claim whose verdict is none of VERDICTS.
+    """
+    for claim in claims:
+        if claim.verdict not in VERDICTS:
+            raise ValueError(f"{claim.claim}: found {claim.verdict!r}, expected one of {', '.join(VERDICTS)}")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    page.policies["json.dumps_kwargs"] = {}  # keys in the order given
+    runs, numbers = _runs(of)
+    return page.from_string(_own("page.html")).render(
+        title=title,
+        text=text,
+        note=note,
+        tables=of,
+        runs=runs,
+        numbers=numbers,
+        groups=_groups(drawn or {}, demonstrations),
+        players=dict(players or {}),
+        claims=claims,
+        verdicts=VERDICTS,
+        many=MANY,
+        none_=tables.NONE,
+        published=tables.PUBLISHED,
+        style=Markup(_own("page.css")),
+        script=Markup(_own("page.js")),
+        player=Markup(_own("player.js")),
+    )
+
+
+def _own(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _runs(of: Sequence[Table]) -> tuple[list[list[dict[str, Any]]], dict[tuple[int, int, int], int]]:
+    """What is shown of the runs of a figure, each list of runs once; and its number by table, line and cell."""
+    shown: dict[tuple[str, ...], tuple[int, list[dict[str, Any]]]] = {}
+    numbers, number = {}, count()
+    for place, table in enumerate(of):
+        for row, line in enumerate(table.lines):
+            for cell, runs in line.runs.items():
+                key = tuple(map(repr, runs))
+                if key not in shown:
+                    shown[key] = next(number), [_shown(run) for run in runs]
+                numbers[place, row, cell] = shown[key][0]
+    return [runs for _, runs in shown.values()], numbers
+
+
+def _shown(run: Run) -> dict[str, Any]:
+    wanted = f'attributes.run_name = "{run.name}"'
+    return {
+        "path": f"runs/{run.folder}/metrics.json",
+        "told": [[key, str(value)] for key, value in run.told.items()],
+        "filter": wanted,
+        "mlflow": MLFLOW + quote(wanted),
+    }
+
+
+def _groups(drawn: Mapping[str, Figure], demonstrations: Collection[str]) -> list[Group]:
+    """The figures under their headings, in the order of GROUPS; what has no group comes last."""
+    groups = {prefix: Group(prefix, heading, caption) for prefix, heading, caption in (*GROUPS, MORE)}
+    for name, figure in drawn.items():
+        prefix, _, rest = name.partition("_")
+        group = groups.get(prefix, groups[""])
+        title = rest if group.prefix and rest else name
+        if any(benchmark in name for benchmark in demonstrations):
+            title += " (demonstration)"
+        # Our own drawing, so not to be escaped.
+        group.drawings.append(Drawing(name, title, Markup(figures.inline(figure))))
+    return [group for group in groups.values() if group.drawings]

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import base64
+import copy
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from torch import Generator, from_numpy
+
+from asma import masking, motion, skeleton
 
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 Write = Callable[[Mapping[str, Any]], Path]
+WriteTo = Callable[[Path, Mapping[str, Any]], Path]
+Illustrate = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def params() -> dict[str, Any]:
+@pytest.fixture(scope="session")
+def paper() -> dict[str, Any]:
     """A params.yaml with one of the paper's benchmarks, a demonstration and a transfer between them."""
     return {
         "benchmarks": ["demo_ntu_xsub", "ntu60_xsub"],
@@ -29,6 +37,12 @@ def params() -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def params(paper: dict[str, Any]) -> dict[str, Any]:
+    """The same, to be changed."""
+    return copy.deepcopy(paper)
+
+
 def leave(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
@@ -39,12 +53,12 @@ def result(mode: str, accuracy: float, **more: Any) -> dict[str, Any]:
     return {"mode": mode, "accuracy": accuracy, "top5": min(accuracy + 10, 100.0), **cost, **more}
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
+@pytest.fixture(scope="session")
+def write_to() -> WriteTo:
     """Lay out every run of some parameters; accuracies are 10 joint, 20 bone, 30 motion, 40 all three."""
 
-    def runs_of(params: Mapping[str, Any]) -> Path:
-        runs = tmp_path / "runs"
+    def runs_of(folder: Path, params: Mapping[str, Any]) -> Path:
+        runs = folder / "runs"
         height = {stream: 10.0 * (place + 1) for place, stream in enumerate(params["streams"])}
         together: list[dict[str, Any]] = []
         for benchmark in params["benchmarks"]:
@@ -103,3 +117,82 @@ def write(tmp_path: Path) -> Write:
         return runs
 
     return runs_of
+
+
+@pytest.fixture
+def write(tmp_path: Path, write_to: WriteTo) -> Write:
+    """The same, in the folder of the test."""
+    return lambda params: write_to(tmp_path, params)
+
+
+def _walk(layout: str, bodies: int, T: int, rng: np.random.Generator) -> np.ndarray:
+    """Somebody, or two, waving every joint: (C, T, V, M) metres, centred as clips are; the second comes late."""
+    joints = skeleton.load(layout)
+    x = np.zeros((3, T, len(joints), bodies), np.float32)
+    bones = rng.normal(size=(3, len(joints), bodies)) * 0.15
+    swing = rng.uniform(0, 0.08, size=(len(joints), bodies))
+    for joint in np.argsort(joints.hops[joints.centre]):
+        if joint != joints.centre:
+            step = bones[:, None, joint] + swing[joint] * np.sin(np.arange(T) / 3 + joint)[None, :, None]
+            x[:, :, joint] = x[:, :, joints.parents[joint]] + step
+    x[:, : T // 4, :, 1:] = 0
+    return x
+
+
+@pytest.fixture(scope="session")
+def illustrate() -> Illustrate:
+    """illustrate(benchmark, layout, bodies): a player.json of random recordings; masks by asma.masking from `seed`."""
+
+    def player(
+        benchmark: str, layout: str = "kinect_v2", bodies: int = 2, recordings: int = 2, frames: int = 20, seed: int = 5
+    ) -> dict[str, Any]:
+        rng, joints = np.random.default_rng(seed), skeleton.load(layout)
+        how = masking.Mask(joints=9, frames=6)
+        encoders = ["lowdeg_highmot", "highdeg_lowmot"]
+        shown = []
+        for index in range(recordings):
+            x = _walk(layout, bodies, frames, rng)
+            scores = motion.score(from_numpy(x[None]))
+            masks = {}
+            for encoder in encoders:
+                degree, movement = masking.strategy(encoder)
+                draw = Generator().manual_seed(seed + index)
+                kept = masking.choose_joints(degree, how, joints, draw)
+                seen = masking.choose_frames(movement, how, scores, draw)[0]
+                masks[encoder] = {
+                    "joints": sorted(set(range(len(joints))) - set(kept.tolist())),
+                    "frames": sorted(set(range(frames)) - set(seen.tolist())),
+                }
+            units = np.round(x.transpose(1, 2, 3, 0) / 0.001).astype("<i2")
+            shown.append(
+                {
+                    "name": f"recording {index}",
+                    "label": index % 3,
+                    "frames": frames,
+                    "bodies": bodies,
+                    "scale": 0.001,
+                    "xyz": base64.b64encode(units.tobytes()).decode(),
+                    "motion": [round(value, 5) for value in scores[0].tolist()],
+                    "masks": masks,
+                    "activation": {encoder: rng.random(len(joints)).round(3).tolist() for encoder in encoders},
+                    "predictions": [
+                        {
+                            "model": "aligned_probed",
+                            "stream": "joint",
+                            "top": [{"class": 0, "probability": 0.7}, {"class": 2, "probability": 0.2}],
+                        }
+                    ],
+                }
+            )
+        return {
+            "benchmark": benchmark,
+            "demonstration": "demo" in benchmark,
+            "layout": layout,
+            "joints": list(joints.joints),
+            "bones": [list(edge) for edge in joints.edges],
+            "classes": ["wave", "</script><b>clap", "kick"],  # a name is text, never markup
+            "encoders": encoders,
+            "recordings": shown,
+        }
+
+    return player

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from asma.report import figures, page
 from asma.report.collect import Results, collect
+from asma.report.tables import Line, Table
 
 Write = Callable[[Mapping[str, Any]], Path]
+Illustrate = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def results(params: dict[str, Any], write: Write) -> Results:
 
 def test_the_page_needs_no_network_and_escapes_names(results: Results) -> None:
     text = page.html(results, figures.draw(results))
-    assert not re.findall(r"""(?:src|href)=["'](?!#)[^"']*["']|@import|<script""", text)
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*["']|@import""", text)
     assert not re.findall(r"url\((?!#)[^)]*\)", text)
     assert "knn&lt;b&gt;" in text
     assert "knn<b>" not in text
@@ -42,6 +46,67 @@ def test_the_page_holds_every_table_and_figure(results: Results) -> None:
     assert text.count("<svg") == 3
     assert "prefers-color-scheme: dark" in text
     assert "#000000" not in text  # the drawing's ink is the page's
+
+
+def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Results) -> None:
+    text = page.html(results, {})
+    shown = json.loads(re.findall(r'id="runs">(.*?)</script>', text)[0])
+    rows = re.findall(r"<tr( class=\"published\")?>(.*?)</tr>", text.partition("<tbody>")[2], re.DOTALL)
+    assert {bool(published) for published, _ in rows} == {True, False}
+    for published, row in rows:
+        cells = re.findall(r"<td>(.*?)</td>", row)  # figures: words have a class
+        for cell in cells:
+            assert ("<button" in cell) == (not published and cell != "–"), row
+    paths = [[run["path"] for run in runs] for runs in shown]
+    assert ["runs/probe/random/ntu60_xsub/bone/metrics.json"] in paths
+    assert ["runs/efficiency/ntu60_xsub/metrics.json"] in paths
+    streams = [f"runs/probe/random/ntu60_xsub/{stream}/metrics.json" for stream in ("joint", "bone", "motion")]
+    assert ["runs/ensemble/metrics.json", *streams] in paths
+    assert ["runs/ensemble/metrics.json", *["runs/transfer/to_demo/metrics.json"] * 3] in paths
+    (bone,) = (runs[0] for runs in shown if "random/ntu60_xsub/bone" in runs[0]["path"] and "linear" in str(runs[0]))
+    assert bone["filter"] == 'attributes.run_name = "probe@random-ntu60_xsub-bone"'
+    assert bone["mlflow"].endswith("?searchFilter=attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22")
+    assert dict(bone["told"])["seed"] == "1"
+
+
+def test_figures_stand_under_the_headings_of_their_names(results: Results) -> None:
+    drawn = {name: Figure() for name in ("strange", "curves_ntu60_xsub", "results_demo_ntu_xsub", "confusion_a_b")}
+    text = page.html(results, drawn)
+    assert re.findall(r'<section id="figures-(\w+)">', text) == ["results", "confusion", "curves", "more"]
+    assert re.findall(r"<summary>(.*?)</summary>", text) == [
+        "demo_ntu_xsub (demonstration)",
+        "a_b",
+        "ntu60_xsub",
+        "strange",
+    ]
+    assert text.count("<details open>") == 4
+    many = page.html(results, {f"confusion_{index}": Figure() for index in range(9)})
+    assert (many.count("<details open>"), many.count("<details>")) == (1, 8)
+
+
+def test_a_page_can_be_made_of_anything_or_nothing() -> None:
+    table = Table("Pairs", "One run each.", ["Pair", "3s"], 1, [Line(["low", "1.0"]), Line(["high", "–"])])
+    claim = page.Claim("Two encoders beat <one>", "cannot be told", "The interval holds 0.")
+    text = page.render("Ablations", text="What matters.", of=[table], claims=[claim])
+    for words in (
+        "<title>Ablations</title>",
+        "What matters.",
+        "Two encoders beat &lt;one&gt;",
+        "The interval holds 0.",
+    ):
+        assert words in text
+    assert "player" not in re.sub(r"(?s)<style>.*?</style>", "", text).replace('id="players"', "")
+    assert "<h1>Empty</h1>" in page.render("Empty")
+    with pytest.raises(ValueError, match="A: found 'maybe', expected one of holds, does not hold, cannot be told"):
+        page.render("Ablations", claims=[page.Claim("A", "maybe", "B.")])
+
+
+def test_the_same_results_give_the_same_page(results: Results, illustrate: Illustrate) -> None:
+    players = {name: illustrate(name) for name in ("ntu60_xsub", "demo_ntu_xsub")}
+    one, two = (page.html(results, figures.draw(results), players) for _ in range(2))
+    assert one == two
+    shown = json.loads(re.findall(r'id="players">(.*?)</script>', one)[0])
+    assert (list(shown), shown) == (["ntu60_xsub", "demo_ntu_xsub"], players)
 
 
 def test_every_figure_of_a_demonstration_calls_it_one(results: Results, tmp_path: Path) -> None:
