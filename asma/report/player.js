@@ -35,7 +35,7 @@
 
   // ---- a recording, read ------------------------------------------------------------------------------------------
 
-  // base64 of little-endian int16 (T, V, M, 3) → for each body that is ever there its frames: null or V points in metres
+  // base64 of little-endian int16 (T, V, M, 3) → the bodies that are ever there, by frame null or V points in metres
   function decode(one, V) {
     const bytes = Uint8Array.from(atob(one.xyz), (letter) => letter.charCodeAt(0));
     const numbers = new DataView(bytes.buffer);
@@ -107,7 +107,7 @@
       const [x, , z] = body.middle, r = body.radius * 0.6;
       const corners = [[-r, -r], [r, -r], [r, r], [-r, r]].map(([a, b]) => project(body, [x + a, body.floor, z + b]));
       body.floorLine.setAttribute("d", `M${corners.join("L")}Z`);
-      body.group.style.display = points ? "" : "none";
+      for (const drawn of [body.group, body.floorLine]) drawn.style.display = points ? "" : "none";
       if (!points) continue;
       const places = points.map((point) => project(body, point));
       body.joints.forEach((joint, v) => joint.setAttribute("transform", `translate(${places[v]})`));
@@ -133,7 +133,9 @@
         joint.classList.toggle("hidden", joints.includes(v));
         joint.firstChild.setAttribute("r", sized ? 2 + 8 * sizes[v] : RADIUS);
       });
-      body.bones.forEach((line, index) => line.classList.toggle("hidden", player.bones[index].some((v) => joints.includes(v))));
+      body.bones.forEach((line, index) => {
+        line.classList.toggle("hidden", player.bones[index].some((v) => joints.includes(v)));
+      });
     }
     const top = Math.max(...recording.motion) || 1;
     const T = recording.frames;
@@ -144,12 +146,19 @@
       svg("path", { d: `M${recording.motion.map((score, t) => [t, 88 - 80 * score / top]).join("L")}` }),
       svg("line", { class: "playhead", y1: 0, y2: 100 }),
     );
-    part("height").textContent = `Motion score, at most ${top.toPrecision(2)}${frames.length ? "; marked: hidden frames" : ""}`;
-    part("legend").replaceChildren(...(encoder === "" ? ["Nothing is hidden. Choose an encoder to see what its masks take away."] : [
+    const marked = frames.length ? "; marked: hidden frames" : "";
+    part("height").textContent = `Motion score, at most ${top.toPrecision(2)}${marked}`;
+    if (encoder === "") {
+      part("legend").textContent = "Nothing is hidden. Choose an encoder to see what its masks take away.";
+      return;
+    }
+    const crossed = joints.map((v) => player.joints[v]).join(", ") || "none";
+    part("legend").replaceChildren(
       element("strong", "", encoder),
-      ` does not see the joints drawn hollow and crossed in its joint-masked view (${joints.map((v) => player.joints[v]).join(", ") || "none"}), `
-        + `nor the marked frames in its frame-masked view (${ranges(frames) || "none"}). Joints are drawn anew for every batch; this is one draw.`,
-    ]));
+      ` does not see the joints drawn hollow and crossed in its joint-masked view (${crossed}), nor the marked frames `
+        + `in its frame-masked view (${ranges(frames) || "none"}). Which joints is drawn by lot for every batch; `
+        + "this is one draw.",
+    );
   }
 
   // Frames from 1 in words: "3, 5–9"
@@ -189,10 +198,11 @@
         return item;
       });
       const known = top.some((one) => one.class === recording.label);
-      return element("article", "", element("h3", "", `${model} · ${stream}`), element("ol", "", ...items),
+      return element("article", "", element("h4", "", `${model} · ${stream}`), element("ol", "", ...items),
         ...(known ? [] : [element("p", "hint", `✓ ${player.classes[recording.label]} is not among them.`)]));
     });
     part("predictions").replaceChildren(...cards);
+    part("predicted").hidden = cards.length === 0;
   }
 
   // ---- choices ----------------------------------------------------------------------------------------------------

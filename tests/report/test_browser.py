@@ -220,7 +220,7 @@ def test_the_player_moves_when_it_plays_and_stands_when_it_is_paused(show: Open)
     still = places(browser)
     Select(part(browser, "speed")).select_by_visible_text("2 ×")
     part(browser, "play").click()
-    seen = set()
+    seen: set[int] = set()
     end = time.monotonic() + 10
     while len(seen) < 4 and time.monotonic() < end:
         seen.add(frame(browser))
@@ -254,9 +254,9 @@ def test_the_player_can_be_scrubbed_and_has_keys(show: Open) -> None:
             head = browser.find_element(By.CSS_SELECTOR, "#player .playhead").get_attribute("x1")
             assert float(str(head)) == expected
     playing = "return document.getElementById('player').dataset.playing"
-    for expected in ("true", "false"):
+    for now in ("true", "false"):
         picture.send_keys(Keys.SPACE)
-        assert browser.execute_script(playing) == expected
+        assert browser.execute_script(playing) == now
     outline = "return getComputedStyle(arguments[0]).outlineStyle"
     assert browser.execute_script(outline, picture) == "solid"  # the focus can be seen
 
