@@ -148,17 +148,16 @@
     );
     const marked = frames.length ? "; marked: hidden frames" : "";
     part("height").textContent = `Motion score, at most ${top.toPrecision(2)}${marked}`;
-    if (encoder === "") {
-      part("legend").textContent = "Nothing is hidden. Choose an encoder to see what its masks take away.";
-      return;
-    }
     const crossed = joints.map((v) => player.joints[v]).join(", ") || "none";
-    part("legend").replaceChildren(
+    part("legend").replaceChildren(...(encoder === "" ? ["Nothing is hidden: choose an encoder to see its masks."] : [
       element("strong", "", encoder),
       ` does not see the joints drawn hollow and crossed in its joint-masked view (${crossed}), nor the marked frames `
-        + `in its frame-masked view (${ranges(frames) || "none"}). Which joints is drawn by lot for every batch; `
+        + `in its frame-masked view (${ranges(frames) || "none"}). Joints are drawn by lot for every batch; `
         + "this is one draw.",
-    );
+    ]));
+    if (bodies.some((body) => body.shift)) {
+      part("legend").append(" The bodies are centred each by itself, as the networks get them; here they stand apart.");
+    }
   }
 
   // Frames from 1 in words: "3, 5–9"

@@ -336,6 +336,7 @@ def test_every_layout_and_number_of_bodies_is_drawn_where_the_json_says(show: Op
             slope, offset = np.polyfit(height, found[m, :, 1], 1)
             assert slope < -10
             np.testing.assert_allclose(found[m, :, 1], slope * height + offset, atol=0.05)
+        assert ("stand apart" in part(browser, "legend").text) == (bodies == 2)  # each is centred by itself
         assert found.min() > 0
         assert (found.max(axis=(0, 1)) < (480, 320)).all()
     assert "(demonstration)" not in part(browser, "title").text
