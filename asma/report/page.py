@@ -5,7 +5,7 @@ page.html is the page, page.css its look, page.js what tables and figures do, pl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import count
@@ -82,7 +82,7 @@ def html(results: Results, drawn: Mapping[str, Figure], players: Mapping[str, Ma
         of=tables.tables(results),
         drawn=drawn,
         players=players or {},
-        demonstrations=results.demonstrations,
+        titles={benchmark: results.title(benchmark) for benchmark in results.benchmarks},
     )
 
 
@@ -95,12 +95,12 @@ def render(
     drawn: Mapping[str, Figure] | None = None,
     players: Mapping[str, Mapping[str, Any]] | None = None,
     claims: Sequence[Claim] = (),
-    demonstrations: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
 ) -> str:
     """A page of these tables, figures (by file name), players (by benchmark) and claims, each of which may be empty.
 
-    `note` stands out at the top; figures whose name holds one of `demonstrations` are called one. Raises ValueError
-    on a claim whose verdict is none of VERDICTS.
+    A figure's name is `<group>_<what>_<benchmark>`, with or without the second; `titles` says how benchmarks are
+    called. `note` stands out at the top. Raises ValueError on a claim whose verdict is none of VERDICTS.
     """
     for claim in claims:
         if claim.verdict not in VERDICTS:
@@ -115,7 +115,7 @@ def render(
         tables=of,
         runs=runs,
         numbers=numbers,
-        groups=_groups(drawn or {}, demonstrations),
+        groups=_groups(drawn or {}, titles or {}),
         players=dict(players or {}),
         claims=claims,
         verdicts=VERDICTS,
@@ -156,15 +156,24 @@ def _shown(run: Run) -> dict[str, Any]:
     }
 
 
-def _groups(drawn: Mapping[str, Figure], demonstrations: Collection[str]) -> list[Group]:
+def _groups(drawn: Mapping[str, Figure], titles: Mapping[str, str]) -> list[Group]:
     """The figures under their headings, in the order of GROUPS; what has no group comes last."""
     groups = {prefix: Group(prefix, heading, caption) for prefix, heading, caption in (*GROUPS, MORE)}
     for name, figure in drawn.items():
         prefix, _, rest = name.partition("_")
         group = groups.get(prefix, groups[""])
-        title = rest if group.prefix and rest else name
-        if any(benchmark in name for benchmark in demonstrations):
-            title += " (demonstration)"
         # Our own drawing, so not to be escaped.
-        group.drawings.append(Drawing(name, title, Markup(figures.inline(figure))))
+        drawing = Drawing(
+            name, _titled(rest if group.prefix and rest else name, titles), Markup(figures.inline(figure))
+        )
+        group.drawings.append(drawing)
     return [group for group in groups.values() if group.drawings]
+
+
+def _titled(words: str, titles: Mapping[str, str]) -> str:
+    """`joint_demo_ntu_xsub` → demo_ntu_xsub (demonstration): joint."""
+    for benchmark in sorted(titles, key=len, reverse=True):
+        if words.endswith(benchmark):
+            what = words.removesuffix(benchmark).strip("_").replace("_", " ")
+            return f"{titles[benchmark]}: {what}" if what else titles[benchmark]
+    return words

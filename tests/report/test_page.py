@@ -70,12 +70,15 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
 
 
 def test_figures_stand_under_the_headings_of_their_names(results: Results) -> None:
-    drawn = {name: Figure() for name in ("strange", "curves_ntu60_xsub", "results_demo_ntu_xsub", "confusion_a_b")}
+    drawn = {
+        name: Figure()
+        for name in ("strange", "curves_ntu60_xsub", "results_demo_ntu_xsub", "confusion_joint_ntu60_xsub")
+    }
     text = page.html(results, drawn)
     assert re.findall(r'<section id="figures-(\w+)">', text) == ["results", "confusion", "curves", "more"]
     assert re.findall(r"<summary>(.*?)</summary>", text) == [
         "demo_ntu_xsub (demonstration)",
-        "a_b",
+        "ntu60_xsub: joint",
         "ntu60_xsub",
         "strange",
     ]
