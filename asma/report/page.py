@@ -64,7 +64,7 @@ GROUPS = (
     ("claim", "Claims", "The rows that each claim compares."),
     ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
     ("activation", "Where the encoders look", "How strongly each joint excites the encoders and the fused model."),
-    ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one colour a class."),
+    ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),
     ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
     ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
     ("efficiency", "Cost", "Accuracy against what a network costs to keep and to run."),

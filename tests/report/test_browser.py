@@ -28,13 +28,11 @@ from asma.report.collect import Run, collect
 from asma.report.tables import Line, Table
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER),
-        reason="no chromium and chromedriver; Debian: apt-get install chromium chromium-driver",
-    ),
-]
+if not (CHROMIUM and DRIVER):
+    pytest.skip(
+        "no chromium and chromedriver; Debian: apt-get install chromium chromium-driver", allow_module_level=True
+    )
+pytestmark = pytest.mark.browser
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --hide-scrollbars --window-size=1280,900"
