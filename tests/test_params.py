@@ -15,6 +15,7 @@ from asma.data.parse import Parse
 from asma.data.sets import Set
 from asma.data.synthetic import Synthesize
 from asma.distillation import Distill
+from asma.illustration import Illustrate
 from asma.masking import Mask
 from asma.methods import Pretrain
 from asma.motion import Motion
@@ -157,6 +158,7 @@ SECTIONS: list[tuple[str, type[Any]]] = [
     ("finetune", Finetune),
     ("fuse", Fuse),
     ("distill", Distill),
+    ("illustrate", Illustrate),
     ("run", Run),
 ]
 
@@ -188,6 +190,8 @@ def test_what_is_in_the_table_is_known() -> None:
     assert set(content["benchmarks"]) <= set(content["splits"])
     assert {content["fuse"]["first"], content["fuse"]["second"]} <= set(content["encoders"])
     assert set(content["ensemble"]["weights"]) >= set(content["streams"])
+    assert content["illustrate"]["stream"] in content["streams"]
+    assert content["illustrate"]["mode"] in content["fuse"]["modes"]
     for name, ends in content["transfers"].items():
         assert name == f"{ends['source']}_to_{ends['target']}"
         assert ends["source"] in content["benchmarks"]

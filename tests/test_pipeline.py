@@ -219,6 +219,7 @@ def every_stage() -> list[str]:
         TRANSFER,
         f"baseline@{BENCHMARK}",
         f"efficiency@{BENCHMARK}",
+        f"illustrate@{BENCHMARK}",
         "ensemble",
         "table",
     ]
@@ -303,6 +304,8 @@ def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
             for stream in STREAMS:
                 folder = runs / stage / word / BENCHMARK / stream
                 assert {path.name for path in folder.iterdir()} == files, folder
+    illustrated = runs / "illustrate" / BENCHMARK
+    assert {path.name for path in illustrated.iterdir()} == {"player.json", "figures.npz", "metrics.json"}
     for path in runs.rglob("metrics.json"):
         stage = path.relative_to(runs).parts[0]
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -385,6 +388,8 @@ def test_a_stage_run_again_by_hand_gives_the_same_bytes(project: Project) -> Non
         again = digests(project.path / "again" / stage)
         assert again == digests(project.path / "runs" / stage / "lowdeg_highmot" / BENCHMARK / "joint")
         assert "weights.safetensors" in again
+    project.do(*project.stage("illustrate", benchmark=benchmark, runs="runs", out="again/illustrate"))
+    assert digests(project.path / "again/illustrate") == digests(project.path / "runs/illustrate" / BENCHMARK)
 
 
 def test_half_of_the_labels_are_half_of_every_class_and_the_test_stays(project: Project) -> None:
@@ -429,7 +434,8 @@ def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Pro
     # A shorter axis: nothing is trained again at home, and the table forgets the rest though its files are still there.
     project.change(streams=["joint"])
     said = project.dvc("repro")
-    assert Counter(said.ran) == Counter([TRANSFER, f"efficiency@{BENCHMARK}", "ensemble", "table"])
+    again = [TRANSFER, f"efficiency@{BENCHMARK}", f"illustrate@{BENCHMARK}", "ensemble", "table"]
+    assert Counter(said.ran) == Counter(again)
     assert (project.path / "runs/probe/random" / BENCHMARK / "bone/metrics.json").is_file()
     kept = [row for row in every_row() if row[4] == "joint"]
     found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
@@ -448,6 +454,7 @@ def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Pro
         *matrix("fuse", KINDS, joint),
         *matrix("distill", KINDS, joint),
         TRANSFER,
+        f"illustrate@{BENCHMARK}",
         "ensemble",
         "table",
     ]
@@ -467,7 +474,7 @@ def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Pro
 def test_an_encoder_that_is_no_longer_named_leaves_the_table(project: Project) -> None:
     project.change(encoders=list(ENCODERS[:2]), transfers={})
     said = project.dvc("repro")
-    assert Counter(said.ran) == Counter(["ensemble", "table"])
+    assert Counter(said.ran) == Counter([f"illustrate@{BENCHMARK}", "ensemble", "table"])
     found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
     assert Counter(found) == Counter(row for row in every_row() if row[0] == BENCHMARK and row[3] != "random")
 

@@ -78,6 +78,7 @@ ROOMS = {
     "methods": "skeleton backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "backbones data efficiency evaluation",
+    "illustration": "skeleton masking data backbones fusion distillation training evaluation",
     "repro": "params report",
 }
 

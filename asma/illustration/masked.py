@@ -1,0 +1,117 @@
+"""What the encoders hide and what moves, as in the paper's Figures 1 and 2(a): counted, by joint and by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from asma import masking
+from asma.illustration.judged import by_class
+from asma.masking import Mask
+from asma.skeleton import Skeleton
+
+UNTRAINED = "random"  # the encoder that never saw a masked view
+BLOCK = 1024  # clips at once
+
+
+def hide(
+    encoder: str, mask: Mask, skeleton: Skeleton, scores: Tensor, generator: Generator
+) -> tuple[list[int], list[int]]:
+    """Joints and frames that an encoder hides from one clip with motion scores (T,), by one draw, ascending.
+
+    The joints are drawn first, then the frames, as when the views of training are made. The clip is taken as it is:
+    in training the frames are those of an augmented view, which a crop may have moved. The untrained encoder hides
+    nothing.
+    """
+    if encoder == UNTRAINED:
+        return [], []
+    degree, motion = masking.strategy(encoder)
+    joints = masking.choose_joints(degree, mask, skeleton, generator)
+    frames = masking.choose_frames(motion, mask, scores[None], generator)[0]
+    return _others(joints, len(skeleton)), _others(frames, len(scores))
+
+
+def _others(kept: Tensor, n: int) -> list[int]:
+    return sorted(set(range(n)) - set(kept.tolist()))
+
+
+def joints_hidden(encoder: str, mask: Mask, skeleton: Skeleton, draws: int, seed: int) -> np.ndarray:
+    """Share of `draws` joint-masked views in which each joint is hidden, (V,) float64."""
+    count = np.zeros(len(skeleton))
+    if encoder != UNTRAINED:
+        generator, (degree, _) = Generator().manual_seed(seed), masking.strategy(encoder)
+        for _ in range(draws):
+            count[_others(masking.choose_joints(degree, mask, skeleton, generator), len(skeleton))] += 1
+    return count / draws
+
+
+def drawn_first(encoder: str, mask: Mask, skeleton: Skeleton) -> np.ndarray:
+    """Probability with which each joint is the first to be drawn, exactly, (V,) float64. Eq. 1–2."""
+    if encoder == UNTRAINED:
+        return np.zeros(len(skeleton))
+    return masking.joint_weights(masking.strategy(encoder)[0], skeleton, mask.low_degree).numpy()
+
+
+def frames_hidden(encoder: str, mask: Mask, scores: Tensor, seed: int) -> np.ndarray:
+    """Share of n clips with motion scores (n, T) from which the frame at each position is hidden, (T,) float64."""
+    n, T = scores.shape
+    if encoder == UNTRAINED:
+        return np.zeros(T)
+    kept = masking.choose_frames(masking.strategy(encoder)[1], mask, scores, Generator().manual_seed(seed))
+    return 1 - np.bincount(kept.flatten().numpy(), minlength=T) / n
+
+
+def displacement(clips: Tensor) -> Tensor:
+    """Mean displacement of each joint of clips (n, C, T, V, M), metres a frame: (n, V).
+
+    Over the frames and over the bodies that are there; Eq. 3 read as in asma.motion, by joint instead of by frame.
+    """
+    found = []
+    for part in clips.split(BLOCK):
+        step = torch.linalg.vector_norm(part[:, :, 1:] - part[:, :, :-1], dim=1).mean(dim=1)  # (n, V, M)
+        there = part.flatten(1, 3).any(dim=1)  # (n, M)
+        found.append((step * there[:, None]).sum(dim=2) / there.sum(dim=1, keepdim=True).clamp_min(1))
+    return torch.cat(found)
+
+
+def mean_pose(clips: Tensor) -> np.ndarray:
+    """Mean position of each joint over clips (n, C, T, V, M), frames and bodies that are there, (V, C) metres."""
+    total, count = torch.zeros(clips.shape[3], clips.shape[1]), 0.0
+    for part in clips.split(BLOCK):
+        there = part.any(dim=1).any(dim=2).to(part.dtype)  # (n, T, M)
+        total += torch.einsum("nctvm,ntm->vc", part, there)
+        count += float(there.sum())
+    return (total / max(count, 1.0)).numpy()
+
+
+def arrays(
+    encoders: Sequence[str],
+    mask: Mask,
+    skeleton: Skeleton,
+    clips: Tensor,
+    scores: Tensor,
+    labels: np.ndarray,
+    classes: int,
+    draws: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """All of the above for clips (n, C, T, V, M) in metres with motion scores (n, T), a row an encoder."""
+    mask.check(skeleton, scores.shape[1])
+    moved, V, T = displacement(clips).numpy(), len(skeleton), scores.shape[1]
+
+    def rows(found: list[np.ndarray], length: int) -> np.ndarray:
+        return np.array(found).reshape(len(encoders), length)
+
+    return {
+        "pose": mean_pose(clips),
+        "degree": skeleton.degree,
+        "drawn_first": rows([drawn_first(e, mask, skeleton) for e in encoders], V),
+        "joints_hidden": rows([joints_hidden(e, mask, skeleton, draws, seed) for e in encoders], V),
+        "frames_hidden": rows([frames_hidden(e, mask, scores, seed) for e in encoders], T),
+        "motion_by_frame": scores.double().mean(dim=0).numpy(),
+        "displacement": moved.mean(axis=0),
+        "displacement_by_class": by_class(moved, labels, classes),
+    }

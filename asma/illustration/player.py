@@ -1,0 +1,122 @@
+"""Recordings for the report's player: how they move, what is hidden from them, what they are taken for."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from asma.data.batches import Clips
+from asma.data.benchmarks import Benchmark
+from asma.illustration import judged, masked
+from asma.illustration.inside import highest_is_one
+from asma.illustration.judged import Answers
+from asma.masking import Mask
+from asma.skeleton import Skeleton
+
+LARGEST = 2**15 - 1  # of 16 bits with a sign
+
+
+def choose(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Numbers of so many clips (or of all), by class: none is shown twice before all that have clips are shown once.
+
+    Drawn by the seed and by nothing that a model says.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    drawn = labels[order]
+    sorted_ = np.argsort(drawn, kind="stable")
+    turn = np.empty(len(labels), np.int64)  # how many of its class come before it
+    turn[sorted_] = np.arange(len(labels)) - np.searchsorted(drawn[sorted_], drawn[sorted_])
+    chosen = order[np.argsort(turn, kind="stable")[:count]]
+    return chosen[np.lexsort((chosen, labels[chosen]))]
+
+
+def quantise(xyz: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coordinates as little-endian 16-bit numbers, and the metres that 1 stands for; half of it is the worst error."""
+    scale = float(np.abs(xyz).max()) / LARGEST or 1.0
+    return np.rint(xyz.astype(np.float64) / scale).astype("<i2"), scale
+
+
+def present(clip: np.ndarray) -> np.ndarray:
+    """A clip (C, T, V, M) as (T, V, M′, C) with the bodies that are there in their order; with one if there is none."""
+    there = np.any(clip, axis=(0, 1, 2), keepdims=True)[0, 0, 0]
+    there[0] |= not there.any()
+    return clip[..., there].transpose(1, 2, 3, 0)
+
+
+def recordings(
+    chosen: np.ndarray,
+    test: Clips,
+    clips: np.ndarray,
+    scores: Tensor,
+    encoders: Sequence[str],
+    mask: Mask,
+    skeleton: Skeleton,
+    responses: Mapping[str, np.ndarray],
+    answers: Sequence[Answers],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """The chosen clips as plain data.
+
+    clips (n, C, T, V, M): positions in metres, whatever stream `test` is in; scores (n, T): motion scores of that
+    stream; responses (n, V): of each encoder by joint. Masks are drawn for one recording after the other, joints before
+    frames, by a generator for each encoder that starts from `seed`.
+    """
+    generators = {encoder: Generator().manual_seed(seed) for encoder in encoders}
+    found = []
+    for i in chosen.tolist():
+        xyz, scale = quantise(present(clips[i]))
+        masks = {}
+        for encoder, generator in generators.items():
+            joints, frames = masked.hide(encoder, mask, skeleton, scores[i], generator)
+            masks[encoder] = {"joints": joints, "frames": frames}
+        found.append(
+            {
+                "name": test.names[i],
+                "label": int(test.labels[i]),
+                "frames": xyz.shape[0],
+                "bodies": xyz.shape[2],
+                "scale": scale,
+                "xyz": base64.b64encode(xyz.tobytes()).decode("ascii"),
+                # the shortest text that is the same 32-bit number again, so that the frames follow from it
+                "motion": [float(str(value)) for value in scores[i].to(torch.float32).numpy()],
+                "masks": masks,
+                "activation": {
+                    encoder: [round(float(v), 3) for v in highest_is_one(responses[encoder][i])] for encoder in encoders
+                },
+                "predictions": [
+                    {"model": one.model, "stream": one.stream, "top": judged.probable(one.logits[i])} for one in answers
+                ],
+            }
+        )
+    return found
+
+
+def document(bench: Benchmark, encoders: Sequence[str], shown: list[dict[str, Any]]) -> dict[str, Any]:
+    """player.json: the recordings, and what their numbers mean.
+
+    Of each recording `xyz` is base64 of int16 (frames, joints, bodies, 3), little-endian, times `scale` metres; joints
+    in the order of `joints`, `bones` as [joint, the joint it hangs on].
+    """
+    return {
+        "benchmark": bench.name,
+        "demonstration": bench.demonstration,
+        "layout": bench.skeleton.name,
+        "joints": list(bench.skeleton.joints),
+        "bones": [list(edge) for edge in bench.skeleton.edges],
+        "classes": list(bench.classes),
+        "encoders": list(encoders),
+        "recordings": shown,
+    }
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """player.json on one line, the same bytes for the same content. Raises ValueError on NaN and infinity."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
