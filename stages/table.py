@@ -1,18 +1,20 @@
-"""Make the results table.   runs/**/metrics.json, player.json → report/results.{md,csv,json}, index.html, figures/"""
+"""Make the results table.   runs/**/{metrics.json,figures.npz,player.json} → report/results.*, index.html, figures/"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from asma import cli, params, tracking
-from asma.report import figures, page, players, tables
+from asma.report import figures, illustrations, page, players, tables
 from asma.report.collect import collect
 
 
 def main(runs: Path, out: Path) -> None:
     with tracking.run("table") as log:
-        results = collect(params.read(), runs)
-        drawn = figures.draw(results)
+        content = params.read()
+        results = collect(content, runs)
+        titles = {benchmark: results.title(benchmark) for benchmark in content["benchmarks"]}
+        drawn = figures.draw(results) | illustrations.draw(runs, titles)
         out.mkdir(parents=True, exist_ok=True)
         for name, text in {
             "results.md": tables.markdown(results),

@@ -97,12 +97,17 @@ def probable(logits: np.ndarray, most: int = 5) -> list[dict[str, float]]:
 
 
 def arrays(answers: Sequence[Answers], labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """Confusions and accuracies by class, a row a model and stream."""
+    """Confusions, accuracies by class and worst pairs (rows, PAIRS, 2; −1 where there are fewer), a row an answer."""
     matrices = [confusion(one.logits, labels) for one in answers]
+    pairs = np.full((len(answers), PAIRS, 2), -1)
+    for row, matrix in enumerate(matrices):
+        for place, pair in enumerate(worst_pairs(matrix)):
+            pairs[row, place] = pair
     return {
         "models": np.array([one.model for one in answers], dtype=np.str_),
         "model_streams": np.array([one.stream for one in answers], dtype=np.str_),
         "confusion": np.array(matrices, np.int64).reshape(len(answers), classes, classes),
+        "worst_pairs": pairs,
         "accuracy": np.array([accuracy(matrix) for matrix in matrices]).reshape(len(answers), classes),
     }
 

@@ -38,11 +38,11 @@ def _others(kept: Tensor, n: int) -> list[int]:
     return sorted(set(range(n)) - set(kept.tolist()))
 
 
-def joints_hidden(encoder: str, mask: Mask, skeleton: Skeleton, draws: int, seed: int) -> np.ndarray:
+def joints_hidden(encoder: str, mask: Mask, skeleton: Skeleton, draws: int, generator: Generator) -> np.ndarray:
     """Share of `draws` joint-masked views in which each joint is hidden, (V,) float64."""
     count = np.zeros(len(skeleton))
     if encoder != UNTRAINED:
-        generator, (degree, _) = Generator().manual_seed(seed), masking.strategy(encoder)
+        degree, _ = masking.strategy(encoder)
         for _ in range(draws):
             count[_others(masking.choose_joints(degree, mask, skeleton, generator), len(skeleton))] += 1
     return count / draws
@@ -55,12 +55,12 @@ def drawn_first(encoder: str, mask: Mask, skeleton: Skeleton) -> np.ndarray:
     return masking.joint_weights(masking.strategy(encoder)[0], skeleton, mask.low_degree).numpy()
 
 
-def frames_hidden(encoder: str, mask: Mask, scores: Tensor, seed: int) -> np.ndarray:
+def frames_hidden(encoder: str, mask: Mask, scores: Tensor, generator: Generator) -> np.ndarray:
     """Share of n clips with motion scores (n, T) from which the frame at each position is hidden, (T,) float64."""
     n, T = scores.shape
     if encoder == UNTRAINED:
         return np.zeros(T)
-    kept = masking.choose_frames(masking.strategy(encoder)[1], mask, scores, Generator().manual_seed(seed))
+    kept = masking.choose_frames(masking.strategy(encoder)[1], mask, scores, generator)
     return 1 - np.bincount(kept.flatten().numpy(), minlength=T) / n
 
 
@@ -101,6 +101,7 @@ def arrays(
     """All of the above for clips (n, C, T, V, M) in metres with motion scores (n, T), a row an encoder."""
     mask.check(skeleton, scores.shape[1])
     moved, V, T = displacement(clips).numpy(), len(skeleton), scores.shape[1]
+    draw = Generator().manual_seed(seed)  # one for all: with one for each they would hide nearly the same joints
 
     def rows(found: list[np.ndarray], length: int) -> np.ndarray:
         return np.array(found).reshape(len(encoders), length)
@@ -109,8 +110,8 @@ def arrays(
         "pose": mean_pose(clips),
         "degree": skeleton.degree,
         "drawn_first": rows([drawn_first(e, mask, skeleton) for e in encoders], V),
-        "joints_hidden": rows([joints_hidden(e, mask, skeleton, draws, seed) for e in encoders], V),
-        "frames_hidden": rows([frames_hidden(e, mask, scores, seed) for e in encoders], T),
+        "joints_hidden": rows([joints_hidden(e, mask, skeleton, draws, draw) for e in encoders], V),
+        "frames_hidden": rows([frames_hidden(e, mask, scores, draw) for e in encoders], T),
         "motion_by_frame": scores.double().mean(dim=0).numpy(),
         "displacement": moved.mean(axis=0),
         "displacement_by_class": by_class(moved, labels, classes),

@@ -65,15 +65,14 @@ def recordings(
     """The chosen clips as plain data.
 
     clips (n, C, T, V, M): positions in metres, whatever stream `test` is in; scores (n, T): motion scores of that
-    stream; responses (n, V): of each encoder by joint. Masks are drawn for one recording after the other, joints before
-    frames, by a generator for each encoder that starts from `seed`.
+    stream; responses (n, V): of each encoder by joint. The masks are drawn by one generator that starts from `seed`:
+    for one recording after the other, for one encoder after the other, joints before frames.
     """
-    generators = {encoder: Generator().manual_seed(seed) for encoder in encoders}
-    found = []
+    generator, found = Generator().manual_seed(seed), []
     for i in chosen.tolist():
         xyz, scale = quantise(present(clips[i]))
         masks = {}
-        for encoder, generator in generators.items():
+        for encoder in encoders:
             joints, frames = masked.hide(encoder, mask, skeleton, scores[i], generator)
             masks[encoder] = {"joints": joints, "frames": frames}
         found.append(
