@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.container import Container
 from matplotlib.figure import Figure
 
@@ -57,7 +57,7 @@ def read(path: Path, title: str) -> Illustration:
     if not path.is_file():
         raise ReportError(f"{path}: not found; `dvc repro` makes it")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise ReportError(f"{path}: found {error}, expected arrays") from error
@@ -118,11 +118,13 @@ def skeleton(
     spread: the least and the largest value of the scale; label: what it says, None for no scale.
     """
     place, (low, high) = flat(one["pose"], one["parents"]), spread
-    for joint, parent in enumerate(one["parents"]):
-        axes.plot(*place[[joint, parent]].T, color=GREY, linewidth=1.5, zorder=1)
+    bones = np.stack([place, place[one["parents"]]], axis=1)
+    axes.add_collection(LineCollection(list(bones), colors=GREY, linewidths=1.5, zorder=1))
     size = 20 + 60 * (values - low) / ((high - low) or 1.0)
     x, y = place.T
-    drawn = axes.scatter(x, y, size, values, cmap=MAP, vmin=low, vmax=high, edgecolors=GREY, linewidths=0.6, zorder=2)
+    drawn = axes.scatter(
+        x, y, size, values, cmap=MAP, vmin=low, vmax=high, edgecolors=GREY, linewidths=0.6, zorder=2, clip_on=False
+    )
     axes.set_aspect("equal")
     axes.margins(0.08)
     axes.set_axis_off()

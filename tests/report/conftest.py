@@ -53,6 +53,69 @@ def result(mode: str, accuracy: float, **more: Any) -> dict[str, Any]:
     return {"mode": mode, "accuracy": accuracy, "top5": min(accuracy + 10, 100.0), **cost, **more}
 
 
+def illustration(
+    layout: str = "kinect_v2",
+    encoders: tuple[str, ...] = ("lowdeg_highmot", "highdeg_lowmot"),
+    classes: int = 4,
+    *,
+    fused: bool = True,
+) -> dict[str, np.ndarray]:
+    """What `illustrate` leaves of a benchmark, by hand: of each class eight clips, but none of the second.
+
+    The fused model takes five of the first class for the last, with all streams one.
+    """
+    joints, draw, T = skeleton.load(layout), np.random.default_rng(0), 10
+    V, networks = len(joints), [*encoders, *(["both", "student"] if fused else [])]
+    models = [f"{encoder} linear" for encoder in encoders] + ["both aligned_finetuned"] * 2 * fused
+    confusion = np.tile(8 * np.eye(classes, dtype=np.int64), (len(models), 1, 1))
+    pairs = np.full((len(models), 10, 2), -1)
+    if classes > 1:
+        confusion[:, 1, 1] = 0
+    if fused and classes > 2:
+        for row, wrong in ((-2, 5), (-1, 1)):
+            confusion[row, 0, 0], confusion[row, 0, -1] = 8 - wrong, wrong
+            pairs[row, 0] = 0, classes - 1
+    clips = np.array([8 * (k != 1) for k in range(classes)])
+    labels = np.repeat(np.flatnonzero(clips), 3)
+    with np.errstate(invalid="ignore"):
+        accuracy = 100 * confusion.diagonal(axis1=1, axis2=2) / confusion.sum(axis=2)
+    share = draw.random((len(encoders), V))
+    return {
+        "joints": np.array(joints.joints),
+        "parents": joints.parents,
+        "classes": np.array([f"class <{k}>" for k in range(classes)]),
+        "encoders": np.array(encoders, dtype=np.str_),
+        "clips": clips,
+        "pose": draw.normal(size=(V, 3)) * (joints.parents != np.arange(V))[:, None],
+        "degree": joints.degree,
+        "drawn_first": share / share.sum(axis=1, keepdims=True),
+        "joints_hidden": share,
+        "frames_hidden": draw.random((len(encoders), T)),
+        "motion_by_frame": draw.random(T),
+        "displacement": draw.random(V),
+        "networks": np.array(networks, dtype=np.str_),
+        "activation": draw.random((len(networks), V)),
+        "embedding": draw.normal(size=(len(networks), len(labels), 2)),
+        "embedding_labels": labels,
+        "models": np.array(models, dtype=np.str_),
+        "model_streams": np.array(["joint"] * len(encoders) + ["joint", "3s"] * fused, dtype=np.str_),
+        "confusion": confusion,
+        "worst_pairs": pairs,
+        "accuracy": accuracy,
+    }
+
+
+def leave_figures(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # none of the names is `allow_pickle`
+
+
+@pytest.fixture(scope="session")
+def arrays() -> Callable[..., dict[str, np.ndarray]]:
+    """arrays(layout, encoders, classes, fused): what `illustrate` leaves of a benchmark."""
+    return illustration
+
+
 @pytest.fixture(scope="session")
 def write_to() -> WriteTo:
     """Lay out every run of some parameters; accuracies are 10 joint, 20 bone, 30 motion, 40 all three."""
@@ -113,6 +176,8 @@ def write_to() -> WriteTo:
                 result(mode, 40.0, **about, of="transfer", encoder=encoder, stream=f"{len(height)}s")
                 for encoder, mode in (("both", "transferred"), ("random", "scratch"))
             ]
+        for benchmark in params["benchmarks"]:
+            leave_figures(runs / "illustrate" / benchmark / "figures.npz", illustration())
         leave(runs / "ensemble" / "metrics.json", {"stage": "ensemble", "seed": 1, "results": together})
         return runs
 

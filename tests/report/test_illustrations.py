@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from asma import skeleton
+from asma.report import figures, illustrations
+from asma.report.collect import ReportError
+from asma.report.illustrations import Illustration
+
+LAYOUTS = sorted(path.stem for path in skeleton.LAYOUTS.glob("*.yaml"))
+KINDS = {
+    "masked", "masked_motion", "activation", "embedding", "classes", "classes_difference", "confusion_joint",
+    "confusion_3s",
+}  # fmt: skip
+Arrays = Callable[..., dict[str, np.ndarray]]
+TITLE = "toy_xsub (demonstration)"
+
+
+def leave(runs: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    path = runs / "illustrate" / "toy_xsub" / "figures.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # none of the names is `allow_pickle`
+    return path
+
+
+def drawn(runs: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
+    """Figures by kind, without the benchmark's name."""
+    leave(runs, arrays)
+    found = illustrations.draw(runs, {"toy_xsub": TITLE})
+    assert all(name.endswith("_toy_xsub") for name in found)
+    return {name.removesuffix("_toy_xsub"): figure for name, figure in found.items()}
+
+
+def bars(axes: Axes) -> list[tuple[float, float]]:
+    """Place and length of horizontal bars."""
+    found = [bar for bar in axes.patches if isinstance(bar, Rectangle)]
+    return [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in found]
+
+
+def words(figure: Figure) -> str:
+    """All text of a figure as it is written into a page."""
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", figures.inline(figure)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_figure_is_drawn_for_every_layout_without_an_image_in_it(
+    layout: str, arrays: Arrays, tmp_path: Path
+) -> None:
+    found = drawn(tmp_path, arrays(layout))
+    assert set(found) == KINDS
+    for name, figure in found.items():
+        text = figures.inline(figure)
+        assert "toy_xsub (demonstration)" in text, name
+        assert "<image" not in text and not re.findall(r"""(?:src|href)=["'](?!#)""", text), name
+        if name in ("masked", "masked_motion"):
+            assert all(joint in text for joint in skeleton.load(layout).joints)
+
+
+def test_the_same_arrays_give_the_same_bytes(arrays: Arrays, tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        found = drawn(tmp_path / "runs", arrays("kinect_v1"))
+        for name in ("masked", "confusion_joint"):
+            figures.save(found[name], tmp_path / place, name)
+    files = [path.name for path in (tmp_path / "one").iterdir()]
+    assert len(files) == 4
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        ({"encoders": ("lowdeg_highmot",)}, {"classes_difference"}),
+        ({"encoders": ()}, {"classes_difference", "masked"}),
+        ({"fused": False}, {"classes", "confusion_joint", "confusion_3s"}),
+        ({"encoders": (), "fused": False}, KINDS - {"masked_motion"}),
+        ({"classes": 1}, set()),
+    ],
+)
+def test_what_is_not_there_has_no_figure(
+    changes: dict[str, Any], gone: set[str], arrays: Arrays, tmp_path: Path
+) -> None:
+    found = drawn(tmp_path, arrays(**changes))
+    assert set(found) == KINDS - gone
+    for figure in found.values():
+        figures.inline(figure)
+
+
+def test_a_file_that_is_missing_or_something_else_is_named(arrays: Arrays, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"figures\.npz: not found; `dvc repro` makes it"):
+        illustrations.draw(tmp_path, {"toy_xsub": TITLE})
+    held = arrays()
+    del held["pose"], held["clips"]
+    path = leave(tmp_path, held)
+    with pytest.raises(ReportError, match=r"figures\.npz: found no clips, pose, expected all of joints, parents"):
+        illustrations.read(path, TITLE)
+    path.write_bytes(b"PK\x03\x04 something else")
+    with pytest.raises(ReportError, match=r"figures\.npz: found .*, expected arrays"):
+        illustrations.read(path, TITLE)
+    np.savez_compressed(path, pose=np.array([{"a": "pickle"}]))
+    with pytest.raises(ReportError, match=r"figures\.npz: found .*allow_pickle.*, expected arrays"):
+        illustrations.read(path, TITLE)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_joints_hang_on_their_parents_and_none_lies_on_another(layout: str) -> None:
+    joints, draw = skeleton.load(layout), np.random.default_rng(3)
+    pose = draw.normal(size=(len(joints), 3))
+    pose[joints.centre] = 0
+    place = illustrations.flat(pose, joints.parents)
+    height = float(np.ptp(pose[:, :2], axis=0).max())
+    for joint, parent in enumerate(joints.parents.tolist()):
+        if joint == parent:
+            assert place[joint].tolist() == [0, 0]
+            continue
+        bone = place[joint] - place[parent]
+        own = (pose[joint] - pose[parent])[:2] * (-1, 1) / height
+        length = float(np.hypot(*bone))
+        if np.hypot(*own) >= illustrations.SHORTEST:
+            np.testing.assert_allclose(bone, own)
+        else:
+            assert length == pytest.approx(illustrations.SHORTEST)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_skeleton_without_a_pose_is_drawn_all_the_same(layout: str) -> None:
+    joints = skeleton.load(layout)
+    place = illustrations.flat(np.zeros((len(joints), 3)), joints.parents)
+    bones = place - place[joints.parents]
+    lengths = np.hypot(*bones.T)[joints.parents != np.arange(len(joints))]
+    np.testing.assert_allclose(lengths, illustrations.SHORTEST)
+
+
+def test_a_pose_is_seen_from_the_front_whatever_its_size() -> None:
+    joints = skeleton.load("kinect_v2")
+    draw = np.random.default_rng(1)
+    pose = draw.normal(size=(25, 3))
+    np.testing.assert_allclose(illustrations.flat(100 * pose, joints.parents), illustrations.flat(pose, joints.parents))
+    left, right = joints.shoulders
+    pose[:], pose[left, 0], pose[right, 0] = 0, -1, 1  # after yaw alignment the right shoulder lies at +x
+    place = illustrations.flat(pose, joints.parents)
+    assert place[right, 0] < 0 < place[left, 0]
+
+
+def test_joints_are_coloured_by_their_share(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    figure = illustrations.masked(one)
+    assert figure is not None
+    clouds = [part for axes in figure.axes for part in axes.collections if isinstance(part, PathCollection)]
+    assert len(clouds) == 2
+    for cloud, share in zip(clouds, one["joints_hidden"], strict=True):
+        np.testing.assert_allclose(np.asarray(cloud.get_array()), 100 * share)
+    text = words(figure)
+    assert "hidden by lowdeg_highmot" in text and "hidden by highdeg_lowmot" in text
+
+
+def test_the_marks_are_where_the_probabilities_put_them(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    figure = illustrations.masked(one)
+    assert figure is not None
+    marks = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "|"]
+    for row, line in enumerate(marks):
+        number = one["joints_hidden"][row].sum()
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), 100 * number * one["drawn_first"][row])
+    assert len(marks) == 2
+
+
+def test_the_worst_pair_is_named_below_the_confusions(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    assert "Confused most: class &lt;0&gt; taken for class &lt;3&gt;, 5 of 8" in words(illustrations.confusion(one, 2))
+    assert "class &lt;0&gt; taken for class &lt;3&gt;, 1 of 8" in words(illustrations.confusion(one, 3))
+    assert "No clip is taken for another class." in words(illustrations.confusion(one, 0))
+    assert "both aligned_finetuned, 3s" in words(illustrations.confusion(one, 3))
+
+
+def test_classes_that_nobody_has_are_left_out_of_the_confusions(arrays: Arrays) -> None:
+    axes = illustrations.confusion(Illustration(TITLE, arrays()), 2).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["class <0>", "class <2>", "class <3>"]
+    assert {(t.get_position(), t.get_text()) for t in axes.texts} == {
+        ((0, 0), "3"), ((2, 0), "5"), ((1, 1), "8"), ((2, 2), "8")
+    }  # fmt: skip
+
+
+def test_bars_are_the_accuracies_of_the_classes_that_have_clips(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    figure = illustrations.by_class(one)
+    assert figure is not None
+    axes = figure.axes[0]
+    assert [length for _, length in bars(axes)] == [37.5, 100, 100]
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == [87.5, 100, 100]
+    assert [tick.get_text() for tick in axes.get_yticklabels()][0] == "class <0> (8)"
+
+
+def test_the_difference_is_the_second_encoders_lead_in_order(arrays: Arrays) -> None:
+    held = arrays()
+    held["accuracy"][:2] = [[50, np.nan, 25, 60], [40, np.nan, 75, 60]]
+    figure = illustrations.difference(Illustration(TITLE, held))
+    assert figure is not None
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["class <2>", "class <3>", "class <0>"]
+    assert bars(axes) == [(0, 50), (2, -10)]
+
+
+def test_a_panel_a_network_with_every_clip_once(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    figure = illustrations.embedding(one)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["lowdeg_highmot", "highdeg_lowmot", "fused", "student"]
+    for axes, expected in zip(figure.axes, one["embedding"], strict=True):
+        points = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections])
+        assert sorted(map(tuple, points.tolist())) == sorted(map(tuple, expected.tolist()))
+
+
+def test_the_responses_of_the_student_are_not_shown_but_those_of_the_fused_model_are(arrays: Arrays) -> None:
+    figure = illustrations.activation(Illustration(TITLE, arrays()))
+    assert figure is not None
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["lowdeg_highmot", "highdeg_lowmot", "fused"]
+
+
+@pytest.mark.parametrize("classes", [12, 60, 120])
+def test_many_classes_stay_one_page_and_not_too_large(classes: int, arrays: Arrays) -> None:
+    held = arrays(classes=classes)
+    held["classes"] = np.array([f"a class with a name that is far too long for a figure {k}" for k in range(classes)])
+    figure = illustrations.confusion(Illustration(TITLE, held), 2)
+    assert max(figure.get_size_inches()) < 20
+    text = figures.inline(figure)
+    assert len(text) < 500_000
+    assert "a class with a name that is f…" in text
