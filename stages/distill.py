@@ -27,16 +27,10 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
     architecture = params.load("encoder", Encoder)
     device = run.start()
     taught_by, temperature = fused / "train_logits.npz", how.tau(bench.name)
+    axes, depends = (teacher, bench.name, stream), (seed, how, architecture, run, benchmark, taught_by)
     with (
         tracking.run("distill", teacher=teacher, benchmark=bench.name, stream=stream) as log,
-        training.resumable(
-            "distill",
-            teacher,
-            bench.name,
-            stream,
-            params.changed(),
-            of=(seed, how, architecture, run, benchmark, taught_by),
-        ) as checkpoint,
+        training.resumable("distill", *axes, params.changed(), of=depends) as checkpoint,
     ):
         log.params(
             {

@@ -21,7 +21,7 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 
 from asma.report.collect import ReportError
-from asma.report.figures import _COLOURS, _STYLE
+from asma.report.figures import COLOURS, STYLE
 
 # told apart by the colour-blind, and in grey too; a scale of it is drawn in as many steps
 MAP = matplotlib.colormaps["cividis"].resampled(48)
@@ -137,7 +137,7 @@ def masked(one: Illustration) -> Figure | None:
     encoders, joints, hidden = one.words("encoders"), one.words("joints"), 100 * one["joints_hidden"]
     if not encoders:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 1.4 + 0.21 * len(joints))
         grid = figure.add_gridspec(len(encoders), 2, width_ratios=(1, 1.25))
         spread = (float(hidden.min()), float(hidden.max()))
@@ -151,7 +151,7 @@ def masked(one: Illustration) -> Figure | None:
         thick = 0.8 / len(encoders)
         for row, encoder in enumerate(encoders):
             y = np.arange(len(joints)) - 0.4 + thick * (row + 0.5)
-            axes.barh(y, hidden[row], height=thick, color=_COLOURS[row % len(_COLOURS)], label=encoder)
+            axes.barh(y, hidden[row], height=thick, color=COLOURS[row % len(COLOURS)], label=encoder)
             told = "number hidden × probability to be drawn first" if row == 0 else None
             axes.plot(expected[row], y, "|", color=GREY, markersize=7, markeredgewidth=1.6, label=told)
         _rows(axes, joints)
@@ -163,18 +163,18 @@ def masked(one: Illustration) -> Figure | None:
 def motion(one: Illustration) -> Figure:
     """How much each joint moves, beside its degree, and how much each frame, beside how often it is hidden."""
     joints, moved, encoders = one.words("joints"), 100 * one["displacement"], one.words("encoders")
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 1.4 + 0.21 * len(joints))
         grid = figure.add_gridspec(3, 2, width_ratios=(1, 1.25), height_ratios=(2.2, 1, 1))
         axes = figure.add_subplot(grid[0, 0])
         skeleton(axes, one, moved, (float(moved.min()), float(moved.max())), "cm a frame")
         axes = figure.add_subplot(grid[1, 0])
-        axes.plot(100 * one["motion_by_frame"], color=_COLOURS[2])
+        axes.plot(100 * one["motion_by_frame"], color=COLOURS[2])
         axes.set_ylim(bottom=0)
         axes.set_ylabel("motion score × 100", fontsize=8)
         axes = figure.add_subplot(grid[2, 0], sharex=axes)
         for row, encoder in enumerate(encoders):
-            axes.plot(100 * one["frames_hidden"][row], "-" if row == 0 else "--", color=_COLOURS[row], label=encoder)
+            axes.plot(100 * one["frames_hidden"][row], "-" if row == 0 else "--", color=COLOURS[row], label=encoder)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("% of clips, hidden", fontsize=8)
         axes.set_xlabel("frame")
@@ -183,7 +183,7 @@ def motion(one: Illustration) -> Figure:
         axes = figure.add_subplot(grid[:, 1])
         for turn, degree in enumerate(np.unique(one["degree"]).tolist()):
             own = np.flatnonzero(one["degree"] == degree)
-            axes.barh(own, moved[own], height=0.7, color=_COLOURS[turn % len(_COLOURS)], label=f"degree {degree}")
+            axes.barh(own, moved[own], height=0.7, color=COLOURS[turn % len(COLOURS)], label=f"degree {degree}")
         _rows(axes, joints)
         axes.set_xlabel("mean displacement, cm a frame")
         _legend(axes)
@@ -195,7 +195,7 @@ def activation(one: Illustration) -> Figure | None:
     shown = [(name, row) for row, name in enumerate(one.words("networks")) if name != "student"]
     if not shown:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 3.9)
         for place, (name, row) in enumerate(shown, start=1):
             axes, values = figure.add_subplot(1, len(shown), place), one["activation"][row]
@@ -210,7 +210,7 @@ def embedding(one: Illustration) -> Figure | None:
     if not networks:
         return None
     rows = -(-len(networks) // 2)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 0.9 + 3 * rows)
         for place, name in enumerate(networks):
             axes = figure.add_subplot(rows, 2, place + 1)
@@ -220,7 +220,7 @@ def embedding(one: Illustration) -> Figure | None:
                 axes.scatter(
                     x,
                     y,
-                    color=_COLOURS[turn % len(_COLOURS)],
+                    color=COLOURS[turn % len(COLOURS)],
                     marker=MARKERS[turn % len(MARKERS)],
                     s=20,
                     linewidths=0,
@@ -239,14 +239,14 @@ def by_class(one: Illustration) -> Figure | None:
     there = np.flatnonzero(one["clips"] > 0)
     if not rows:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 1.5 + 0.22 * len(there))
         axes, (stream, *others) = figure.add_subplot(), rows
         names = [f"{_short(one.words('classes')[k])} ({one['clips'][k]})" for k in there]
-        axes.barh(range(len(there)), one["accuracy"][rows[stream]][there], height=0.7, color=_COLOURS[0], label=stream)
+        axes.barh(range(len(there)), one["accuracy"][rows[stream]][there], height=0.7, color=COLOURS[0], label=stream)
         for other in others:
             shown = one["accuracy"][rows[other]][there]
-            axes.plot(shown, range(len(there)), "D", color=_COLOURS[4], markersize=5, label=other, clip_on=False)
+            axes.plot(shown, range(len(there)), "D", color=COLOURS[4], markersize=5, label=other, clip_on=False)
         _rows(axes, names)
         axes.set_xlim(0, 100)
         axes.set_xlabel(f"% of the class's test clips recognised, {one.words('models')[rows[stream]]}")
@@ -264,10 +264,10 @@ def difference(one: Illustration) -> Figure | None:
     ahead = one["accuracy"][rows[1]] - one["accuracy"][rows[0]]
     there = np.flatnonzero(one["clips"] > 0)
     there = there[np.argsort(-ahead[there], kind="stable")]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, 7, 1.5 + 0.22 * len(there))
         axes = figure.add_subplot()
-        for colour, encoder, own in ((_COLOURS[0], second, ahead > 0), (_COLOURS[4], first, ahead < 0)):
+        for colour, encoder, own in ((COLOURS[0], second, ahead > 0), (COLOURS[4], first, ahead < 0)):
             places = np.flatnonzero(own[there])
             axes.barh(places, ahead[there][places], height=0.7, color=colour, label=f"{encoder} is ahead")
         axes.axvline(0, color=GREY, linewidth=0.8)
@@ -287,7 +287,7 @@ def confusion(one: Illustration, row: int) -> Figure:
     true, taken = np.nonzero(share >= 0.5)
     pairs = [(a, b) for a, b in one["worst_pairs"][row][:NAMED].tolist() if a >= 0]
     told = [f"{names[a]} taken for {names[b]}, {found[a, b]} of {found[a].sum()}" for a, b in pairs]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         side = min(max(4.0, 1.8 + 0.2 * K), 16)
         figure = _figure(one, side + 1.6, side + 0.5 + 0.17 * (len(told) + 1))
         axes = figure.add_subplot()

@@ -16,7 +16,7 @@ from asma.illustration import networks
 from asma.training import WeightsError
 
 HOW = Encoder(width=4)
-DISTILL = Distill(teachers=[], epochs=1, batch_size=2, learning_rate=0.1, channels=[4, 8])
+DISTILL = Distill(teachers=[], epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
 
 
 class Bench:
