@@ -164,7 +164,7 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     done = table()
     assert (done.returncode, done.stderr) == (0, "")
     assert "demo_ntu_xsub (demonstration)" in done.stdout
-    assert "130 results: report/results.md, report/index.html" in done.stdout
+    assert "186 results: report/results.md, report/index.html" in done.stdout
     kept = {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
     assert {"results.md", "results.csv", "results.json", "index.html"} < kept.keys()
     assert {f"results_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
