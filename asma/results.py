@@ -34,7 +34,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The outcome of one mode: logits (n_test, K), epochs trained on labels, and what the network costs."""
+    """The outcome of one mode: logits (n_test, K), epochs it was trained for, and what the network costs."""
 
     logits: Tensor
     epochs: int
