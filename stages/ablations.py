@@ -1,11 +1,11 @@
-"""What the ablations found.   runs/ablations → report/ablations/{tables.md,results.json,claims.md,figures/}"""
+"""What the ablations found.   runs/ablations → report/ablations.html, report/ablations/"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from asma import cli, params, tracking
-from asma.report import ablation_tables, ablations, claims, figures, tables
+from asma.report import ablation_tables, ablations, claims, figures, page, tables
 
 
 def main(runs: Path, out: Path) -> None:
@@ -15,20 +15,26 @@ def main(runs: Path, out: Path) -> None:
         made = ablation_tables.all_tables(found, content)
         tested = claims.put_to_the_test(found)
         said, how = tables.note(found), ablation_tables.made_by(found, content)
-        out.mkdir(parents=True, exist_ok=True)
+        drawn = ablation_tables.figures(found, content)
+        titles = {b: found.title(b) for b in found.benchmarks}
+        run = [t for t in tested if t.comparisons]
+        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.sentence) for t in run]
+        html = page.render("ASMa: ablations", text=how, note=said, of=made, drawn=drawn, claims=judged, titles=titles)
+        (out / "ablations").mkdir(parents=True, exist_ok=True)
         for name, text in {
-            "tables.md": ablation_tables.markdown("Ablations", made, said, how),
-            "results.json": ablation_tables.as_json(found),
-            "claims.md": ablation_tables.claims_markdown(tested, said, how),
+            "ablations.html": html,
+            "ablations/tables.md": ablation_tables.markdown("Ablations", made, said, how),
+            "ablations/results.json": ablation_tables.as_json(found),
+            "ablations/claims.md": ablation_tables.claims_markdown(tested, said, how),
         }.items():
             (out / name).write_text(text, encoding="utf-8")
             log.artifact(out / name)
-        for name, figure in ablation_tables.figures(found, content).items():
-            figures.save(figure, out / "figures", name)
-            log.artifact(out / "figures" / f"{name}.png")
+        for name, figure in drawn.items():
+            figures.save(figure, out / "ablations" / "figures", name)
+            log.artifact(out / "ablations" / "figures" / f"{name}.png")
         log.metrics({"rows": len(found.rows)})
         log.summary("\n".join(f"{one.benchmark}: {one.claim.text} {one.sentence}" for one in tested))
-        log.summary(f"\n{len(found.rows)} rows: {out / 'tables.md'}, {out / 'claims.md'}")
+        log.summary(f"\n{len(found.rows)} rows: {out / 'ablations.html'}, {out / 'ablations'}/")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ TITLES = {
 def published(varied: str, value: str, benchmark: str, stream: str, mode: str) -> float | None:
     """The paper's figure for one cell, if it gives one."""
     told = tables.paper()["ablations"].get(varied)
-    if told is None or (told["stream"], told["mode"]) != (stream, mode):
+    if told is None or told["stream"] != stream or mode not in told["modes"]:
         return None
     return {str(key): cells for key, cells in told["values"].items()}.get(value, {}).get(benchmark)
 
@@ -45,7 +45,7 @@ def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
     made = []
     for benchmark in found.benchmarks:
         rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
-        name = f"{benchmark} (demonstration)" if benchmark in found.demonstrations else benchmark
+        name = found.title(benchmark)
         made += [
             seeds(rows, name, found),
             masks(rows, name, benchmark, found),
@@ -58,7 +58,7 @@ def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
 def seeds(rows: Sequence[Row], name: str, found: Found) -> Table:
     """The rows of the results table over the seeds (Table 12)."""
     wanted = [r for r in rows if not r.ablation.changes and _is_ours(r.ablation, found)]
-    lines = [Line([_whose(r.ablation), r.mode, _spread(r), *_by_seed(r, found)]) for r in wanted]
+    lines = [Line([_whose(r.ablation), r.mode, _spread(r), *_by_seed(r, found)], runs={2: r.runs}) for r in wanted]
     header = ["Encoders", "Mode", "mean ± deviation", *(f"seed {seed}" for seed in found.seeds)]
     return Table(f"Seeds (the paper's Table 12): {name}", _caption(found), header, 2, lines)
 
@@ -101,12 +101,16 @@ def _by_value(
     cells: dict[str, dict[str, Row]] = {}
     for value, row in told:
         column = f"{_whose(row.ablation)} {row.mode}" if several and row.ablation.stage != "fuse" else row.mode
+        if row.ablation.stage == "distill":  # the mode says the form, which may be what is varied
+            column = f"student of {row.ablation.who[0]}"
         cells.setdefault(value, {})[column] = row
     columns = list(dict.fromkeys(column for by_column in cells.values() for column in by_column))
     lines = []
     for value in sorted(cells, key=_order):
-        lines.append(Line([value, *(_spread(cells[value][c]) if c in cells[value] else NONE for c in columns)]))
-        modes = [cells[value][c].mode if c in cells[value] else "" for c in columns]
+        shown = [cells[value].get(column) for column in columns]
+        runs = {place: row.runs for place, row in enumerate(shown, start=1) if row}
+        lines.append(Line([value, *(_spread(row) if row else NONE for row in shown)], runs=runs))
+        modes = [row.mode if row else "" for row in shown]
         paper = [published(what, value.removesuffix(" (default)"), benchmark, found.stream, mode) for mode in modes]
         if any(cell is not None for cell in paper):
             lines.append(Line([f"{value}, published", *(NONE if c is None else f"{c:.1f}" for c in paper)], PUBLISHED))
@@ -183,7 +187,7 @@ def figures(found: Found, params: Mapping[str, Any]) -> dict[str, Figure]:
     made = {}
     for benchmark in found.benchmarks:
         rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
-        name = f"{benchmark} (demonstration)" if benchmark in found.demonstrations else benchmark
+        name = found.title(benchmark)
         parts = {"masks": masks(rows, name, benchmark, found), "pairs": pairs(rows, name, found)}
         parts |= {key: varied(key, rows, name, benchmark, found, params) for key in _keys(rows)}
         for key, table in parts.items():

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asma import evaluation
-from asma.report.collect import ReportError
+from asma.report.collect import ReportError, Run
 
 T = TypeVar("T")
 DEFAULT = "default"
@@ -60,6 +60,7 @@ class Row:
     names: tuple[str, ...]
     params: int
     demonstration: bool
+    runs: tuple[Run, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -88,6 +89,10 @@ class Found:
     def stream(self) -> str:
         """The stream whose figures stand in the tables: all together where there are several."""
         return f"{len(self.streams)}s" if len(self.streams) > 1 else self.streams[0]
+
+    def title(self, benchmark: str) -> str:
+        """The benchmark's name, called a demonstration where it is one."""
+        return f"{benchmark} (demonstration)" if benchmark in self.demonstrations else benchmark
 
     def get(self, ablation: Ablation, mode: str, benchmark: str, stream: str | None = None) -> Row | None:
         """One row; None where the grid does not have it."""
@@ -155,6 +160,7 @@ def _over_draws(rows: list[Row]) -> list[Row]:
             ablation=line,
             accuracy={**(known.accuracy if known else {}), **_labelled(row.accuracy, draw)},
             right={**(known.right if known else {}), **_labelled(row.right, draw)},
+            runs=(*(known.runs if known else ()), *row.runs),
         )
     return list(merged.values())
 
@@ -194,7 +200,21 @@ def _rows(
                 first,
                 costs.get(stream, sum(costs.values())),
                 bool(told[streams[0]]["demonstration"]),
+                tuple(
+                    _run(ablation, mode, benchmark, one, seed)
+                    for seed in seeds
+                    for one in ([stream] if stream in streams else streams)
+                ),
             )
+
+
+def _run(ablation: Ablation, mode: str, benchmark: str, stream: str, seed: int) -> Run:
+    words = [w for part in (ablation.pretrained, ablation.change) for w in (part or DEFAULT).split("+") if w != DEFAULT]
+    change = "+".join([*words, f"seed={seed}"])
+    axis = {"fuse": "mode", "distill": "teacher"}.get(ablation.stage, "encoder")
+    tags = {"stage": ablation.stage, axis: ablation.who[0], "benchmark": benchmark, "stream": stream, "change": change}
+    folder = Path("ablations", ablation.folder, benchmark, stream, str(seed)).as_posix()
+    return Run(folder, {"mode": mode, "seed": seed, **ablation.changes}, tags)
 
 
 def _right(

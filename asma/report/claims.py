@@ -13,7 +13,7 @@ from asma.report.ablations import DEFAULT, Ablation, Found, Row
 from asma.report.paired import Comparison, compare, points
 from asma.report.tables import NONE, Line, Table
 
-HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "cannot be told at this size", "was not run"
+HOLDS, FAILS, OPEN, ABSENT = "holds", "does not hold", "cannot be told", "was not run"
 Side = tuple[Ablation, str, str | None]  # line of the grid, mode, stream (None: that of the tables)
 
 
@@ -50,7 +50,8 @@ class Tested:
             + (f" ({points(c.low)} to {points(c.high)})" if c.low is not None and c.high is not None else "")
             for what, _, _, c in self.comparisons
         )
-        return f"{self.verdict[0].upper()}{self.verdict[1:]}" + (f". {said}." if said else ".")
+        words = f"{self.verdict} at this size" if self.verdict == OPEN else self.verdict
+        return f"{words[0].upper()}{words[1:]}" + (f". {said[0].upper()}{said[1:]}." if said else ".")
 
 
 def claims(first: str, second: str) -> list[Claim]:
@@ -134,7 +135,7 @@ def claims(first: str, second: str) -> list[Claim]:
                 (
                     "student of the fine-tuned teacher against from scratch",
                     student("finetune", "distilled_finetuned"),
-                    student("pretrain", "scratch", "distill.form=labels"),
+                    student("pretrain", "scratch_probed", "distill.form=labels"),
                 ),
             ),
         ),

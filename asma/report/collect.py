@@ -63,12 +63,18 @@ class Run:
 
     folder: str  # probe/lowdeg_highmot/ntu60_xsub/joint
     told: Mapping[str, Any]  # mode, seed, epochs, precision, …
+    tags: Mapping[str, str] = field(default_factory=dict)  # how MLflow knows it where not by its name
 
     @property
     def name(self) -> str:
         """The name of the DVC stage and of the MLflow run, `probe@lowdeg_highmot-ntu60_xsub-joint`."""
         stage, *axes = self.folder.split("/")
         return f"{stage}@{'-'.join(axes)}" if axes else stage
+
+    @property
+    def search(self) -> str:
+        """What finds it in MLflow: its name, or its tags where it has any."""
+        return " and ".join(f"tags.{k} = '{v}'" for k, v in self.tags.items()) or f'attributes.run_name = "{self.name}"'
 
 
 @dataclass(frozen=True)

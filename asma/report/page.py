@@ -147,12 +147,11 @@ def _runs(of: Sequence[Table]) -> tuple[list[list[dict[str, Any]]], dict[tuple[i
 
 
 def _shown(run: Run) -> dict[str, Any]:
-    wanted = f'attributes.run_name = "{run.name}"'
     return {
         "path": f"runs/{run.folder}/metrics.json",
         "told": [[key, str(value)] for key, value in run.told.items()],
-        "filter": wanted,
-        "mlflow": MLFLOW + quote(wanted),
+        "filter": run.search,
+        "mlflow": MLFLOW + quote(run.search),
     }
 
 

@@ -31,7 +31,7 @@ def test_a_claim_holds_where_all_its_comparisons_do(tmp_path: Path) -> None:
     one = put(tmp_path, {"aligned_probed": 20})["alignment"]
     assert [c.verdict for *_, c in one.comparisons] == ["better"] * 3
     assert one.verdict == claims.HOLDS
-    assert one.sentence.startswith("Holds. alignment against average: +50.8 points (")
+    assert one.sentence.startswith("Holds. Alignment against average: +50.8 points (")
 
 
 def test_a_claim_fails_where_one_comparison_goes_the_other_way(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_claim_fails_where_one_comparison_goes_the_other_way(tmp_path: Path) -
 def test_a_claim_is_open_where_nothing_differs(tmp_path: Path) -> None:
     one = put(tmp_path, {})["alignment"]
     assert one.verdict == claims.OPEN
-    assert one.sentence.startswith("Cannot be told at this size. alignment against average: 0.0 points")
+    assert one.sentence.startswith("Cannot be told at this size. Alignment against average: 0.0 points")
 
 
 def test_a_claim_whose_rows_are_not_in_the_grid_was_not_run(tmp_path: Path) -> None:
