@@ -86,15 +86,12 @@ def test_the_graph_agrees_with_torch_on_every_clip_in_batches_of_any_size(export
 def test_a_teacher_of_another_backbone_agrees_as_well(backbone: str, lively: Lively, tmp_path: Path) -> None:
     network = teacher(lively, backbone)
     edge.export(inference.compact(network, SHAPE), tmp_path / "teacher.onnx")
-    edge.quantise(tmp_path / "teacher.onnx", tmp_path / "teacher.int8.onnx", clips(64, seed=2).numpy())
     x = clips(11)
     expected = network(x).detach().numpy()
     assert expected.std(axis=0).min() > 1e-3
+    session = edge.Session(tmp_path / "teacher.onnx")
     for size in (1, 3, 11):
-        found = edge.Session(tmp_path / "teacher.onnx").logits(x.numpy(), size)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    quantised = edge.Session(tmp_path / "teacher.int8.onnx").logits(x.numpy())
-    assert ((quantised - expected).std(axis=0) < 0.5 * expected.std(axis=0)).all()
+        np.testing.assert_allclose(session.logits(x.numpy(), size), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

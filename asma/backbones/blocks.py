@@ -100,7 +100,7 @@ class Stack(Backbone):
     ) -> None:
         """joints: V; channels and strides: a value a block; block: makes one, as `Block` without its operator."""
         super().__init__()
-        self.dim = channels[-1]
+        self.dim, self.joints = channels[-1], joints
         self.data_norm = nn.BatchNorm1d(joints * in_channels)
         blocks: list[nn.Module] = []
         for i, (width, stride) in enumerate(zip(channels, strides, strict=True)):

@@ -60,7 +60,7 @@ def largest(x: Tensor, near: Tensor) -> Tensor:
 
 
 class EdgeConvolution(nn.Module):
-    """out[i] = max of W · [x_i, x_j − x_i] + b over the k joints j nearest to i, Eq. 7–8 of Wang et al."""
+    """out[i] = max of W · [x_i, x_j − x_i] + b over the k joints j nearest to i, Eq. 8 of Wang et al."""
 
     def __init__(self, in_channels: int, out_channels: int, neighbours: int) -> None:
         """neighbours: k."""
@@ -71,12 +71,17 @@ class EdgeConvolution(nn.Module):
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """x (B, T, V′, C_in) → (B, T, V′, C_out); which joints of the skeleton these are does not matter.
 
-        W · [x_i, x_j − x_i] is one map of x_i plus another of x_j: each is taken once a joint, not once an edge.
+        The map of an edge is one of x_i plus one of x_j: each is taken once a joint, and the maximum of the second.
         """
-        of_self, of_difference = self.edge.weight.chunk(2, dim=1)
-        other = F.linear(x, of_difference).flatten(0, 1)
-        y = F.linear(x, of_self - of_difference, self.edge.bias)
-        return y.add_(largest(other, nearest(x.flatten(0, 1), self.neighbours)).view_as(y))
+        own, other = self.maps()
+        best = largest(F.linear(x, other).flatten(0, 1), nearest(x.flatten(0, 1), self.neighbours))
+        y = F.linear(x, own, self.edge.bias)
+        return y.add_(best.view_as(y))
+
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """Of x_i and of x_j, (C_out, C_in) each: W · [x_i, x_j − x_i] = (W_1 − W_2) · x_i + W_2 · x_j."""
+        first, second = self.edge.weight.chunk(2, dim=1)
+        return first - second, second
 
     def definition(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """The same as it is written, and what `asma.efficiency` counts."""

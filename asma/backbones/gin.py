@@ -34,12 +34,15 @@ class Isomorphism(nn.Module):
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """x (B, T, V′, C_in) → (B, T, V′, C_out); joints: the V′ of the skeleton that x has, None for all."""
-        graph = self.adjacency
+        graph = self.graph()
         if joints is not None:
             graph = graph[joints][:, joints]
-        graph = graph + (1 + self.epsilon) * torch.eye(len(graph), device=graph.device, dtype=graph.dtype)
         y = channels_first(self.hidden(neighbour_sums(x, graph)))
         return self.output(channels_last(F.relu(self.hidden_norm(y), inplace=True)))
+
+    def graph(self) -> Tensor:
+        """What each joint counts in each sum, (V, V): 1 + ε itself, 1 a neighbour."""
+        return self.adjacency + (1 + self.epsilon) * torch.eye(len(self.adjacency), device=self.adjacency.device)
 
 
 class GIN(Stack):
