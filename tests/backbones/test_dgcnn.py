@@ -82,6 +82,9 @@ def test_neighbours_are_found_in_32_bits_whatever_the_precision(generator: Gener
     expected = nearest(x, 5).sort(dim=2).values
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(nearest(x, 5).sort(dim=2).values, expected)
+    rounded = x.bfloat16()  # as features are within a network of 16 bits
+    expected = nearest(rounded.float(), 5).sort(dim=2).values
+    assert torch.equal(nearest(rounded, 5).sort(dim=2).values, expected)
 
 
 def test_renumbered_joints_give_renumbered_answers(generator: Generator) -> None:
