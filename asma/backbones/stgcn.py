@@ -89,8 +89,10 @@ class Block(blocks.Block):
 
 
 class STGCN(Stack):
-    """With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's encoder: 821 380
-    parameters at 25 joints, 50 frames → 13.
+    """The encoder with graph convolutions; channels and strides: a value a block.
+
+    With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's: 821 380 parameters
+    at 25 joints, 50 frames → 13.
     """
 
     def __init__(
