@@ -67,7 +67,7 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
         told = judged.told([*each, *fused], labels, bench.classes)
         about = {"benchmark": name, "demonstration": bench.demonstration, "seed": seed, "stream": stream}
         log.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
-        log.summary(f"{len(shown)} recordings for the player, {len(labels)} clips looked at by {', '.join(seen)}")
+        log.summary(f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}")
 
 
 if __name__ == "__main__":

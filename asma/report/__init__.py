@@ -1,1 +1,1 @@
-"""Results to tables and figures: reads runs/**/metrics.json, knows no model and no MLflow."""
+"""Results to tables and figures: reads metrics.json and what `illustrate` left, knows no model and no MLflow."""

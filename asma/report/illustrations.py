@@ -32,8 +32,9 @@ LETTERS = 30  # of a class's name, at most
 MARKERS = "os^Dv*PXp"
 KEYS = (
     "joints", "parents", "classes", "encoders", "clips", "pose", "degree", "drawn_first", "joints_hidden",
-    "frames_hidden", "motion_by_frame", "displacement", "networks", "activation", "embedding", "embedding_labels",
-    "models", "model_streams", "confusion", "worst_pairs", "accuracy",
+    "frames_hidden", "motion_by_frame", "displacement", "displacement_by_class", "networks", "activation",
+    "activation_by_class", "embedding", "embedding_labels", "models", "model_streams", "confusion", "worst_pairs",
+    "accuracy",
 )  # fmt: skip
 
 
@@ -75,7 +76,9 @@ def draw(runs: Path, titles: Mapping[str, str]) -> dict[str, Figure]:
         drawn = {
             "masked": masked(one),
             "masked_motion": motion(one),
+            "masked_motion_classes": motion_by_class(one),
             "activation": activation(one),
+            "activation_classes": activation_by_class(one),
             "embedding": embedding(one),
             "classes": by_class(one),
             "classes_difference": difference(one),
@@ -204,6 +207,18 @@ def activation(one: Illustration) -> Figure | None:
     return figure
 
 
+def motion_by_class(one: Illustration) -> Figure:
+    """How much each joint moves in each class: of the classes that the embeddings show."""
+    return _by_joint(one, [("mean displacement, cm a frame", 100 * one["displacement_by_class"])])
+
+
+def activation_by_class(one: Illustration) -> Figure | None:
+    """How strongly each encoder and the fused model respond to each joint in the classes that the embeddings show."""
+    shown = [(name, row) for row, name in enumerate(one.words("networks")) if name != "student"]
+    panels = [("fused" if name == "both" else name, one["activation_by_class"][row]) for name, row in shown]
+    return _by_joint(one, panels) if panels else None
+
+
 def embedding(one: Illustration) -> Figure | None:
     """Test clips of a few classes in two dimensions, a panel a network; None without networks."""
     networks, labels, classes = one.words("networks"), one["embedding_labels"], one.words("classes")
@@ -311,6 +326,24 @@ def confusion(one: Illustration, row: int) -> Figure:
         _scale(axes, drawn, "% of the true class", shrink=0.7, aspect=30)
         text = "Confused most: " + "; ".join(told) if told else "No clip is taken for another class."
         figure.supxlabel(textwrap.fill(text, int(15 * (side + 1.6))), fontsize=8, ha="left", x=0.01)
+    return figure
+
+
+def _by_joint(one: Illustration, panels: list[tuple[str, np.ndarray]]) -> Figure:
+    """Values (K, V) as colours, joints above each other, a panel a title and a column a class that has values."""
+    classes, joints = np.unique(one["embedding_labels"]).tolist(), one.words("joints")
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(one, max(4.5, 2.2 + 1.9 * len(panels)), 2.6 + 0.17 * len(joints))
+        for place, (title, values) in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, len(panels), place)
+            drawn = axes.pcolormesh(values[classes].T, cmap=MAP)
+            axes.set_title(title, fontsize=9)
+            axes.set_xticks(np.arange(len(classes)) + 0.5, [_short(one.words("classes")[k]) for k in classes])
+            axes.set_yticks(np.arange(len(joints)) + 0.5, joints if place == 1 else [])
+            axes.tick_params(axis="x", labelsize=7, rotation=90, length=0)
+            axes.tick_params(axis="y", labelsize=8, length=0)
+            axes.invert_yaxis()
+            _scale(axes, drawn, "", orientation="horizontal", pad=0.02, aspect=25)
     return figure
 
 

@@ -93,6 +93,8 @@ def illustration(
         "frames_hidden": draw.random((len(encoders), T)),
         "motion_by_frame": draw.random(T),
         "displacement": draw.random(V),
+        "displacement_by_class": np.where(clips[:, None] > 0, draw.random((classes, V)), np.nan),
+        "activation_by_class": np.where(clips[:, None] > 0, draw.random((len(networks), classes, V)), np.nan),
         "networks": np.array(networks, dtype=np.str_),
         "activation": draw.random((len(networks), V)),
         "embedding": draw.normal(size=(len(networks), len(labels), 2)),

@@ -19,8 +19,8 @@ from asma.report.illustrations import Illustration
 
 LAYOUTS = sorted(path.stem for path in skeleton.LAYOUTS.glob("*.yaml"))
 KINDS = {
-    "masked", "masked_motion", "activation", "embedding", "classes", "classes_difference", "confusion_joint",
-    "confusion_3s",
+    "masked", "masked_motion", "masked_motion_classes", "activation", "activation_classes", "embedding", "classes",
+    "classes_difference", "confusion_joint", "confusion_3s",
 }  # fmt: skip
 Arrays = Callable[..., dict[str, np.ndarray]]
 TITLE = "toy_xsub (demonstration)"
@@ -83,7 +83,7 @@ def test_the_same_arrays_give_the_same_bytes(arrays: Arrays, tmp_path: Path) -> 
         ({"encoders": ("lowdeg_highmot",)}, {"classes_difference"}),
         ({"encoders": ()}, {"classes_difference", "masked"}),
         ({"fused": False}, {"classes", "confusion_joint", "confusion_3s"}),
-        ({"encoders": (), "fused": False}, KINDS - {"masked_motion"}),
+        ({"encoders": (), "fused": False}, KINDS - {"masked_motion", "masked_motion_classes"}),
         ({"classes": 1}, set()),
     ],
 )
@@ -226,6 +226,19 @@ def test_the_responses_of_the_student_are_not_shown_but_those_of_the_fused_model
     assert figure is not None
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["lowdeg_highmot", "highdeg_lowmot", "fused"]
+
+
+def test_by_class_a_column_is_a_class_and_a_row_a_joint(arrays: Arrays) -> None:
+    one = Illustration(TITLE, arrays())
+    figure = illustrations.activation_by_class(one)
+    assert figure is not None
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["lowdeg_highmot", "highdeg_lowmot", "fused"]
+    for axes, values in zip(panels, one["activation_by_class"], strict=False):
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["class <0>", "class <2>", "class <3>"]
+        cells = np.asarray(axes.collections[0].get_array())
+        np.testing.assert_allclose(cells.reshape(25, 3), values[[0, 2, 3]].T)
+    assert [tick.get_text() for tick in panels[0].get_yticklabels()] == one.words("joints")
 
 
 @pytest.mark.parametrize("classes", [12, 60, 120])

@@ -167,14 +167,17 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     assert "186 results: report/results.md, report/index.html" in done.stdout
     kept = {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
     assert {"results.md", "results.csv", "results.json", "index.html"} < kept.keys()
-    assert {f"results_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
+    for kind in ("results", "masked", "confusion_3s"):
+        assert {f"{kind}_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
+    assert 'id="masked_motion_demo_ntu_xsub"' in kept["index.html"].decode()
 
     table()
     assert kept == {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
 
-    (runs / "baseline" / "ntu60_xsub" / "metrics.json").unlink()
-    done = table()
-    assert done.returncode == 1
-    assert "runs/baseline/ntu60_xsub/metrics.json" in done.stderr
-    assert "dvc repro" in done.stderr
-    assert "Traceback" not in done.stderr
+    for gone in ("illustrate/ntu60_xsub/figures.npz", "baseline/ntu60_xsub/metrics.json"):
+        (runs / gone).unlink()
+        done = table()
+        assert done.returncode == 1
+        assert f"runs/{gone}" in done.stderr
+        assert "dvc repro" in done.stderr
+        assert "Traceback" not in done.stderr
