@@ -69,7 +69,7 @@ def read(path: Path, title: str) -> Illustration:
 
 
 def draw(runs: Path, titles: Mapping[str, str]) -> dict[str, Figure]:
-    """Figures by file name of those benchmarks (by name, with their titles) whose pretraining is illustrated."""
+    """All figures by file name, of benchmarks by name with their titles. Raises ReportError."""
     found: dict[str, Figure] = {}
     for benchmark, title in titles.items():
         one = read(runs / "illustrate" / benchmark / "figures.npz", title)
