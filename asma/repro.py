@@ -18,10 +18,12 @@ from typing import Any
 from asma import params
 
 REPORT = Path("report")
+ABLATIONS = "ablations/dvc.yaml"
 NEXT = """\
-Three things to try next:
+Four things to try next:
   make ui                                   every run with its parameters and curves, on this machine only
   .venv/bin/dvc exp run -S mask.joints=8    one value changed, then .venv/bin/dvc exp show --only-changed
+  make ablations                            one thing changed at a time, in tables and figures
   README.md, "Your own recordings"          the same table for NTU RGB+D, PKU-MMD or skeletons of yours\
 """
 # What DVC says once about each stage it comes to, and who says it.
@@ -53,13 +55,14 @@ class Count(logging.Filter):
         return True
 
 
-def count() -> Count:
-    """A Count of the stages of the pipeline here, listening to DVC."""
+def count(*targets: str) -> Count:
+    """A Count of the stages that the targets (else all of dvc.yaml) stand on, listening to DVC."""
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
     with Repo() as repo:
-        counting = Count(sum(isinstance(stage, PipelineStage) for stage in repo.index.stages))
+        wanted = {stage for target in targets or ["dvc.yaml"] for stage in repo.stage.collect(target, with_deps=True)}
+    counting = Count(sum(isinstance(stage, PipelineStage) for stage in wanted))
     for name in _SAID.values():
         logging.getLogger(name).addFilter(counting)
     return counting
@@ -128,16 +131,19 @@ def write_lock_by_stage() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run `dvc repro` with its own arguments; print the table, where it lies and what to do next. The exit
-    status."""
+    status. Given the ablations, only where those lie."""
     from dvc.cli import main as dvc
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    counting = count()
+    counting = count(*(word for word in arguments if not word.startswith("-")))
     write_lock_by_stage()
     status = dvc(["repro", *arguments])
     if status:
         return status
+    if ABLATIONS in arguments:
+        print(f"\nThe ablations lie in {REPORT}/ablations.html and {REPORT}/ablations/")
+        return 0
     if "table" not in counting.ran:  # else it has just printed it
         from asma.report import collect, tables
 

@@ -71,7 +71,7 @@ def test_each_stage_is_announced_with_its_number_run_or_not(project: Path) -> No
         "[4/4] Running stage 'table':",
     ]
     assert any("The report lies in report/" in line for line in lines)
-    assert any("Three things to try next" in line for line in lines)
+    assert any("Four things to try next" in line for line in lines)
 
     (project / "second_b.txt").unlink()
     status, lines = said(project, "-c", COUNTED)
@@ -92,6 +92,36 @@ def test_a_stage_that_fails_ends_with_its_status_and_no_promises(project: Path) 
     assert status != 0
     assert "[1/4] Running stage 'first':" in lines
     assert not any("try next" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_the_ablations_are_counted_with_what_they_stand_on_and_the_pipeline_without_them(project: Path) -> None:
+    (project / "ablations").mkdir()
+    command = "open('ablations/one.txt', 'w').write('4')"
+    (project / "ablations" / "dvc.yaml").write_text(
+        f"""\
+stages:
+  one:
+    wdir: ..
+    cmd: {sys.executable} -c "{command}"
+    deps:
+      - second_a.txt
+    outs:
+      - ablations/one.txt
+"""
+    )
+    status, lines = said(project, "-m", "asma.repro", "ablations/dvc.yaml")
+    assert status == 0, lines
+    assert [line for line in lines if line.startswith("[")] == [
+        "[1/3] Running stage 'first':",
+        "[2/3] Running stage 'second@a':",
+        "[3/3] Running stage 'ablations/dvc.yaml:one':",
+    ]
+    assert "The ablations lie in report/ablations.html and report/ablations/" in lines
+    assert not any("try next" in line for line in lines)
+    status, lines = said(project, "-m", "asma.repro")
+    assert status == 0, lines
+    assert [line for line in lines if line.startswith("[")][-1] == "[4/4] Running stage 'table':"
 
 
 HELD: dict[str, dict[str, Any]] = {
