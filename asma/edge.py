@@ -8,7 +8,8 @@
 A file takes `clips` (N, C, T, V, M), N any, and gives `logits` (N, K). It chooses the bodies that are there by itself
 and holds the constant answer to those that are not, so that one file serves one and two people, each at its own cost.
 
-Needs the extra `edge` (onnx, onnxruntime, onnxscript), which nothing else in the package does.
+Needs the extra `edge` (onnx, onnxruntime, onnxscript), which nothing else in the package does. A Session needs no
+torch: a device that only answers has numpy and onnxruntime.
 """
 
 from __future__ import annotations
@@ -21,13 +22,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.export import Dim
 
-from asma.inference import Compact
+if TYPE_CHECKING:
+    from asma.inference import Compact
 
 OPSET = 20
 INPUT, OUTPUT = "clips", "logits"
@@ -45,10 +45,15 @@ def _need(*names: str) -> list[Any]:
         raise MissingExtra(f"found no package {error.name}; `pip install -e '.[edge]'` installs it") from error
 
 
+def check() -> None:
+    """Raise MissingExtra unless the whole extra is installed."""
+    _need("onnx", "onnxscript", "onnxruntime")
+
+
 def available() -> bool:
     """Whether the extra is installed."""
     try:
-        _need("onnx", "onnxscript", "onnxruntime")
+        check()
     except MissingExtra:
         return False
     return True
@@ -59,6 +64,9 @@ def export(network: Compact, path: Path) -> None:
 
     Raises MissingExtra, and ValueError where the network is of another precision.
     """
+    import torch
+    from torch.export import Dim
+
     onnx, _ = _need("onnx", "onnxscript")
     if network.dtype != torch.float32:
         raise ValueError(f"network: found {network.dtype}, expected torch.float32")
@@ -107,17 +115,22 @@ def quantise(path: Path, out: Path, clips: np.ndarray, batch_size: int = 32, red
         )  # fmt: skip
 
 
+def runtime() -> Any:
+    """The module onnxruntime. Raises MissingExtra."""
+    return _need("onnxruntime")[0]
+
+
 class Session:
     """An ONNX file, ready to be run on the processor."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """threads: 0 takes all. Raises MissingExtra, and FileNotFoundError."""
-        (runtime,) = _need("onnxruntime")
+        ort = runtime()
         _must_exist(path)
-        options = runtime.SessionOptions()
+        options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
-        self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         """Clips (N, C, T, V, M) float32 → logits (N, K) float32, in one go."""

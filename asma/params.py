@@ -50,12 +50,14 @@ def change(text: str) -> None:
     They win over a schedule's. Raises ParamsError on a word that is not `<key>=<value>`; `read` raises it on a key
     that params.yaml does not have.
     """
-    _changes.clear()
+    changes: dict[str, Any] = {}
     for word in filter(lambda word: word != DEFAULT, text.split("+")):
         key, equals, value = word.partition("=")
         if not (key and equals and value):
             raise ParamsError(f"--change: found {word!r}, expected <key>=<value>, e.g. mask.joints=7, or {DEFAULT}")
-        _changes[key] = yaml.safe_load(value)
+        changes[key] = yaml.safe_load(value)
+    _changes.clear()
+    _changes.update(changes)
 
 
 def changed() -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from asma.machine import processor
 from benchmarks.measure import Result
 
 TOPICS = ("parsing", "views", "loss", "pretraining", "epochs", "inference", "startup", "growth")
@@ -20,11 +21,9 @@ HERE = Path(__file__).parent
 
 def machine() -> str:
     """The processor, its cores, the versions: what the figures hold for."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name}, {torch.get_num_threads()} threads{device}, {versions}"
+    return f"{processor()}, {torch.get_num_threads()} threads{device}, {versions}"
 
 
 def number(value: float | None) -> str:

@@ -18,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from asma import backbones, edge, evaluation, inference, skeleton, training
+from asma import backbones, edge, evaluation, forms, inference, skeleton, training
 from asma.backbones import Encoder
 from asma.backbones.stgcn import STGCN
 from asma.data import clips, parse, synthetic
 from asma.data.recordings import Store
 from asma.distillation import Distill, Student
+from asma.forms import FILES, FORMS, Form
 from asma.fusion import AlignedClassifier, Alignment, Teacher
-from asma.inference import Compact
 from benchmarks.measure import Result, compare, threads
 from benchmarks.plain import PlainSTGCN
 
@@ -34,7 +34,14 @@ CALLS = 4  # of each program in a round
 LAYOUT = "kinect_v2"
 CLASSES = synthetic.NTU_ACTIONS
 
-Form = Callable[[Tensor], object]
+# How a form is called in the results, and its precision.
+CALLED = {
+    "eager": ("eager", "fp32"),
+    "compact": ("compact", "fp32"),
+    "compiled": ("compact, compiled", "fp32"),
+    "onnx_fp32": ("ONNX", "fp32"),
+    "onnx_int8": ("ONNX", "int8"),
+}
 
 
 class PlainTeacher(nn.Module):
@@ -84,36 +91,19 @@ def teach(student: Student, x: Tensor, labels: Tensor, epochs: int) -> None:
     training.fit(student, loss, len(x), how, run=run, device=torch.device("cpu"), seed=1, label="student")
 
 
-def forms(name: str, network: Student | Teacher, calibration: Tensor, folder: Path) -> dict[tuple[str, str], Form]:
+def made_of(name: str, network: Student | Teacher, calibration: Tensor, folder: Path) -> dict[tuple[str, str], Form]:
     """Everything a network can be run as, by (form, dtype); each takes clips and gives logits."""
-    made: dict[tuple[str, str], Form] = {("eager", "fp32"): network}
-    small = inference.compact(network, SHAPE)
-    made["compact", "fp32"] = small
-    if training.Run(precision="auto").settled(torch.device("cpu")) == "bf16":
-        made["compact", "bf16"] = inference.compact(network, SHAPE, torch.bfloat16)
-    if name == "student":
-        compiled = torch.compile(small, dynamic=False)
-        try:
-            for bodies in (1, 2):
-                compiled(calibration[:1] * (torch.arange(2) < bodies))
-        except RuntimeError as error:
-            print(f"left out: {name} compiled: {str(error).splitlines()[0]}", flush=True)
-        else:
-            made["compact, compiled", "fp32"] = cast(Compact, compiled)
+    wanted = [form for form in FORMS if form != "compiled" or name == "student"]
     if not edge.available():
         print(f"left out: {name} in ONNX: the extra `edge` is not installed", flush=True)
-        return made
-    plain, small_integers = folder / f"{name}.onnx", folder / f"{name}.int8.onnx"
-    edge.export(small, plain)
-    edge.quantise(plain, small_integers, calibration.numpy())
-    for dtype, path in (("fp32", plain), ("int8", small_integers)):
-        made["ONNX", dtype] = in_numpy(edge.Session(path))
+        wanted = [form for form in wanted if form not in FILES]
+    found, missing = forms.make(wanted, network, calibration, folder, name)
+    for form, reason in missing.items():
+        print(f"left out: {name} {form}: {reason}", flush=True)
+    made = {CALLED[form]: answer for form, answer in found.items()}
+    if training.Run(precision="auto").settled(torch.device("cpu")) == "bf16":
+        made["compact", "bf16"] = inference.compact(network, SHAPE, torch.bfloat16)
     return made
-
-
-def in_numpy(session: edge.Session) -> Form:
-    """An ONNX file as a form that takes a tensor."""
-    return lambda x: session(x.numpy())
 
 
 def timed(
@@ -189,7 +179,7 @@ def run(full: bool) -> list[Result]:
         one = two * torch.tensor([1.0, 0.0])
         results = [features(cast(STGCN, first), test if full else test[:32], rounds)]
         for name, network in (("teacher", teacher), ("student", student)):
-            every = forms(name, network, train if full or name == "student" else train[:64], folder)
+            every = made_of(name, network, train if full or name == "student" else train[:64], folder)
             for who, clip in (("one person", one), ("two people", two)):
                 results += timed(name, every, plain, clip, who, rounds)
             if name == "student":

@@ -153,17 +153,15 @@ def all_cores(folder: Path, count: int, cores: int, rounds: int) -> Result:
 
 
 MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
+from asma import machine
 from asma.data import parse
 
-raw, status = Path(sys.argv[1]), Path("/proc/self/status")
+raw = Path(sys.argv[1])
 told = dict(dataset=raw.name, format="ntu", layout="kinect_v2", joints=25, workers=1, progress=False)
 parse.parse(raw, raw.with_suffix(".h5"), **told)
-if status.is_file():  # getrusage would count the program that started this one
-    print([int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM")][0])
-else:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(machine.peak_memory())
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -159,6 +160,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         edge.Session(tmp_path / "student.onnx")
     with pytest.raises(FileNotFoundError, match="student.onnx: not found, expected an ONNX file"):
         edge.quantise(tmp_path / "student.onnx", tmp_path / "b.onnx", clips(2).numpy())
+
+
+def test_a_session_needs_no_torch() -> None:
+    code = "import sys; from asma.edge import Session; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])

@@ -14,6 +14,7 @@ from asma.data.clips import Prepare
 from asma.data.parse import Parse
 from asma.data.sets import Set
 from asma.data.synthetic import Synthesize
+from asma.device import Export
 from asma.distillation import Distill
 from asma.illustration import Illustrate
 from asma.masking import Mask
@@ -159,6 +160,7 @@ SECTIONS: list[tuple[str, type[Any]]] = [
     ("fuse", Fuse),
     ("distill", Distill),
     ("illustrate", Illustrate),
+    ("export", Export),
     ("run", Run),
 ]
 
@@ -192,6 +194,8 @@ def test_what_is_in_the_table_is_known() -> None:
     assert set(content["ensemble"]["weights"]) >= set(content["streams"])
     assert content["illustrate"]["stream"] in content["streams"]
     assert content["illustrate"]["mode"] in content["fuse"]["modes"]
+    assert set(content["export"]["teachers"]) <= set(content["distill"]["teachers"])
+    assert set(content["export"]["streams"]) <= set(content["streams"])
     for name, ends in content["transfers"].items():
         assert name == f"{ends['source']}_to_{ends['target']}"
         assert ends["source"] in content["benchmarks"]
@@ -287,3 +291,4 @@ def test_a_change_of_what_is_not_there_is_an_error(tmp_path: Path, change: str, 
 def test_a_change_that_is_not_a_key_and_a_value_is_an_error(text: str) -> None:
     with pytest.raises(ParamsError, match=r"--change: found .*, expected <key>=<value>"):
         params.change(text)
+    assert params.changed() == "default"

@@ -40,6 +40,7 @@ JUDGED = ("linear", "standardised", "knn_1", "knn_20")  # a frozen encoder
 KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
+EXPORT = f"export@finetune-{BENCHMARK}-joint"
 
 # What makes the demonstration tiny: three subjects, two of them to train on, short clips, and an epoch or two.
 TINY: dict[str, dict[str, Any]] = {
@@ -51,6 +52,7 @@ TINY: dict[str, dict[str, Any]] = {
     "finetune": {"epochs": 1, "batch_size": 12},
     "fuse": {"fit": {"pretrain": {"epochs": 2}, "finetune": {"epochs": 2}}},
     "distill": {"epochs": 1, "batch_size": 12},
+    "export": {"forms": ["eager", "onnx_fp32", "onnx_int8"], "repeats": 3},  # compiling takes half a minute
 }
 
 
@@ -220,6 +222,7 @@ def every_stage() -> list[str]:
         f"baseline@{BENCHMARK}",
         f"efficiency@{BENCHMARK}",
         f"illustrate@{BENCHMARK}",
+        EXPORT,
         "ensemble",
         "table",
     ]
@@ -306,11 +309,35 @@ def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
                 assert {path.name for path in folder.iterdir()} == files, folder
     illustrated = runs / "illustrate" / BENCHMARK
     assert {path.name for path in illustrated.iterdir()} == {"player.json", "figures.npz", "metrics.json"}
+    models = runs / "export" / "finetune" / BENCHMARK / "joint" / "models"
+    assert {path.name for path in models.iterdir()} == {
+        f"{network}.{ending}" for network in ("teacher", "student") for ending in ("onnx", "int8.onnx")
+    }
     for path in runs.rglob("metrics.json"):
         stage = path.relative_to(runs).parts[0]
         told = json.loads(path.read_text(encoding="utf-8"))
         assert told.get("stage", stage) == stage
+        if stage == "export":  # the only one that measures the machine
+            continue
         assert not any("second" in key or "time" in key for key in told), f"{path} would change with the clock"
+
+
+def test_the_networks_are_exported_and_every_form_is_measured_and_shown(built: tuple[Project, Said]) -> None:
+    path = built[0].path
+    told = json.loads((path / "runs" / "export" / "finetune" / BENCHMARK / "joint" / "metrics.json").read_text())
+    forms = ("eager", "onnx_fp32", "onnx_int8")
+    assert [(row["model"], row["form"]) for row in told["models"]] == [
+        (model, form) for model in ("teacher", "student") for form in forms
+    ]
+    assert told["unavailable"] == []
+    params = {(row["encoder"], row["mode"]): int(row["params"]) for row in built[0].table() if row["stream"] == "joint"}
+    assert {row["model"]: row["params"] for row in told["models"]} == {
+        "teacher": params["both", "aligned_finetuned"],
+        "student": params["student", "distilled_finetuned"],
+    }
+    report = (path / "report" / "results.md").read_text(encoding="utf-8")
+    assert "## Efficiency on this machine" in report and "| student (finetune) | onnx_int8 | joint " in report
+    assert (path / "report" / "figures" / f"export_{BENCHMARK}.svg").is_file()
 
 
 def test_nothing_is_left_to_resume_and_git_has_nothing_to_say(built: tuple[Project, Said]) -> None:
@@ -455,6 +482,7 @@ def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Pro
         *matrix("distill", KINDS, joint),
         TRANSFER,
         f"illustrate@{BENCHMARK}",
+        EXPORT,
         "ensemble",
         "table",
     ]

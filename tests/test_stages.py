@@ -62,6 +62,7 @@ ROOMS = {
     "losses": "",
     "evaluation": "",
     "efficiency": "",
+    "machine": "",
     "report": "params evaluation",
     "streams": "skeleton",
     "augment": "skeleton",
@@ -75,6 +76,9 @@ ROOMS = {
     "distillation": "skeleton backbones losses training",
     "inference": "backbones fusion distillation",
     "edge": "inference",
+    "forms": "skeleton training backbones fusion distillation inference edge",
+    "footprint": "machine edge forms",
+    "device": "data evaluation efficiency fusion distillation edge forms footprint",
     "methods": "skeleton backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "backbones data efficiency evaluation",
@@ -160,7 +164,7 @@ def test_an_override_by_dvc_changes_its_line_and_no_other(tmp_path: Path) -> Non
     assert changed == [(f"  joints: {PARAMS['mask']['joints']}", "  joints: 3")]
 
 
-@pytest.mark.parametrize("name", ["fuse.modes", "distill.teachers", "transfers"])
+@pytest.mark.parametrize("name", ["fuse.modes", "distill.teachers", "export.teachers", "export.streams", "transfers"])
 def test_an_axis_that_dvc_empties_leaves_a_file_that_can_be_read(tmp_path: Path, name: str) -> None:
     # ruamel loses its way where a comment stands on the line of the key
     copy = tmp_path / "params.yaml"
@@ -260,7 +264,17 @@ def test_who_names_a_data_file_is_known_to_read_it() -> None:
 # What functions that get the whole of params.yaml read of it.
 READ_BY = {
     "results.stream_groups": {"encoders", "benchmarks", "streams", "fuse.modes", "distill.teachers", "transfers"},
-    "collect": {"encoders", "benchmarks", "streams", "fuse.modes", "distill.teachers", "transfers", "sets"},
+    "collect": {
+        "encoders",
+        "benchmarks",
+        "streams",
+        "fuse.modes",
+        "distill.teachers",
+        "export.teachers",
+        "export.streams",
+        "transfers",
+        "sets",
+    },
 }
 # How a section that a script loads is listed, where that is not by its name: what changes no result is left out.
 LISTED = {"run": {"run.precision", "run.schedules"}, "parse": {"parse.on_error"}}

@@ -34,6 +34,21 @@ COLUMNS = (
 _NEEDED = ("benchmark", "stage", "mode", "encoder", "stream", "accuracy")
 _PER_CENT = ("accuracy", "top5")
 _TOLD = ("mode", "stream", "seed", "epochs", "precision", "n_train", "n_test")
+_MEASURED = (
+    "params",
+    "macs",
+    "flops",
+    "file_bytes",
+    "peak_bytes",
+    "import_bytes",
+    "latency_ms",
+    "latency_p95_ms",
+    "clips_per_s",
+    "frames_per_s",
+    "accuracy",
+    "agreement",
+    "largest_difference",
+)
 
 Row = dict[str, Any]
 
@@ -85,7 +100,8 @@ class Results:
     `of` is the stage a row belongs to (an ensemble's: the stage of its members), `source` the benchmark its
     encoders were pretrained on where that is another one, `n_labelled` the number of recordings whose labels it learnt
     from, where it says so, `run` the folder below runs/ that the row was found in. `efficiency` has a list of models
-    a benchmark. `curves` has (run, {curve: values by epoch}) for runs that left any.
+    a benchmark, `device` a row a network and form, with `reason` in place of figures where a form could not be had.
+    `curves` has (run, {curve: values by epoch}) for runs that left any.
     """
 
     rows: list[Row]
@@ -94,6 +110,7 @@ class Results:
     encoders: list[str]
     demonstrations: frozenset[str]
     efficiency: dict[str, list[Row]] = field(default_factory=dict)
+    device: list[Row] = field(default_factory=list)
     curves: list[tuple[Expected, dict[str, list[float]]]] = field(default_factory=list)
 
     @cached_property
@@ -160,7 +177,8 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
     plan = list(expected(params))
     benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
     costs = [Expected("efficiency", {"benchmark": b}, {"stage": "efficiency", "benchmark": b}) for b in benchmarks]
-    _complain_of_missing([runs / item.folder / "metrics.json" for item in (*plan, *costs)])
+    exports = list(_exports(params))
+    _complain_of_missing([runs / item.folder / "metrics.json" for item in (*plan, *costs, *exports)])
 
     transfers = _transfers(params)
     targets = [ends["target"] for ends in transfers.values()]
@@ -208,6 +226,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
         encoders=_words(params, "encoders"),
         demonstrations=demonstrations | {row["benchmark"] for row in rows if row["demonstration"]},
         efficiency={item.axes["benchmark"]: _costs(runs / item.folder / "metrics.json", item) for item in costs},
+        device=[row for item in exports for row in _device(runs / item.folder / "metrics.json", item)],
         curves=curves,
     )
 
@@ -255,6 +274,35 @@ def _costs(path: Path, item: Expected) -> list[Row]:
                 raise ReportError(f"{path}: models[{index}]: found no {key!r}, expected one")
         model["run"] = item.folder.as_posix()
     return models
+
+
+def _exports(params: Mapping[str, Any]) -> Iterator[Expected]:
+    """Exported networks. Raises ReportError where they are of students or streams that there are no longer."""
+    for axis, known in (("teachers", "distill.teachers"), ("streams", "streams")):
+        for word in _words(params, f"export.{axis}"):
+            if word not in _words(params, known):
+                found = ", ".join(_words(params, known)) or "none"
+                raise ReportError(f"params.yaml: export.{axis}: found {word!r}, expected some of {known}: {found}")
+    for teacher in _words(params, "export.teachers"):
+        for benchmark in _words(params, "benchmarks"):
+            for stream in _words(params, "export.streams"):
+                axes = {"teacher": teacher, "benchmark": benchmark, "stream": stream}
+                yield Expected("export", axes, {"stage": "export", **axes})
+
+
+def _device(path: Path, item: Expected) -> list[Row]:
+    content = _read(path, item.says)
+    machine = content.get("machine")
+    if not isinstance(machine, dict) or not {"processor", "threads"} <= set(machine):
+        raise ReportError(f"{path}: machine: found {machine!r}, expected a mapping with processor and threads")
+    rows = []
+    for name, needed in (("models", _MEASURED), ("unavailable", ("reason",))):
+        for index, own in enumerate(_list(content, name, path)):
+            for key in ("model", "form", *needed):
+                if key not in own:
+                    raise ReportError(f"{path}: {name}[{index}]: found no {key!r}, expected one")
+            rows.append({**item.axes, **machine, **own, "run": item.folder.as_posix()})
+    return rows
 
 
 def _read(path: Path, says: Mapping[str, str]) -> Row:

@@ -1,4 +1,4 @@
-"""Rows to figures: results a benchmark as bars, learning curves where a run left any."""
+"""Rows to figures: results a benchmark as bars, learning curves and costs of deployment where a run left any."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from asma.report import tables
 from asma.report.collect import Results
@@ -88,6 +89,40 @@ def curves(results: Results, benchmark: str) -> Figure | None:
     return figure
 
 
+_MARKERS = {"eager": "o", "compact": "v", "compiled": "s", "onnx_fp32": "D", "onnx_int8": "^"}
+
+
+def device(results: Results, benchmark: str) -> Figure | None:
+    """Accuracy of every network and form against its latency and its size; None where nothing was measured."""
+    rows = [row for row in results.device if row["benchmark"] == benchmark and "reason" not in row]
+    if not rows:
+        return None
+    names = list(dict.fromkeys(f"{tables.network_name(row)}, {row['stream']}" for row in rows))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 3.2), layout="constrained")
+        figure.suptitle(results.title(benchmark), x=0.01, ha="left")
+        panels: Any = figure.subplots(1, 2, sharey=True)
+        for row in rows:
+            name = f"{tables.network_name(row)}, {row['stream']}"
+            colour = COLOURS[names.index(name) % len(COLOURS)]
+            for axes, across in zip(panels, (row["latency_ms"], row["file_bytes"] / 1e6), strict=True):
+                style: Any = {"marker": _MARKERS.get(row["form"], "P"), "facecolors": "none", "edgecolors": colour}
+                axes.scatter(across, row["accuracy"], s=45, linewidths=1.6, label=f"{name}: {row['form']}", **style)
+        for axes, what in zip(panels, ("median latency of a clip, ms", "file, MB"), strict=True):
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.margins(0.12)
+            axes.set_xlabel(what)
+            axes.grid(alpha=0.3)
+        panels[0].set_ylabel("top-1 accuracy, %")
+        panels[0].set_title(f"{rows[0]['processor']}, threads: {rows[0]['threads']}", loc="left", fontsize=7)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, fontsize=7, frameon=False, loc="outside right upper")
+    return figure
+
+
 def draw(results: Results) -> dict[str, Figure]:
     """All figures by file name, without its ending."""
     found: dict[str, Figure] = {}
@@ -96,6 +131,9 @@ def draw(results: Results) -> dict[str, Figure]:
         learned = curves(results, benchmark)
         if learned is not None:
             found[f"curves_{benchmark}"] = learned
+        measured = device(results, benchmark)
+        if measured is not None:
+            found[f"export_{benchmark}"] = measured
     return found
 
 

@@ -332,7 +332,7 @@ def confusion(one: Illustration, row: int) -> Figure:
 def _by_joint(one: Illustration, panels: list[tuple[str, np.ndarray]]) -> Figure:
     """Values (K, V) as colours, joints above each other, a panel a title and a column a class that has values."""
     classes, joints = np.unique(one["embedding_labels"]).tolist(), one.words("joints")
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = _figure(one, max(4.5, 2.2 + 1.9 * len(panels)), 2.6 + 0.17 * len(joints))
         for place, (title, values) in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), place)

@@ -241,10 +241,82 @@ def efficiency(results: Results) -> Table:
     return Table("Efficiency", caption, ["Benchmark", "Model", "Streams", "Params", "MACs (G)", "FLOPs (G)"], 2, lines)
 
 
+def on_device(results: Results) -> Table:
+    """The paper's Table 2 for the machine at hand, its figures beside ours where the benchmark is the paper's."""
+    header = ["Benchmark", "Network", "Form", "Stream", "Machine", "Accuracy", "Same answer", "Params (M)", "MACs (G)"]
+    header += [
+        "FLOPs (G)",
+        "File (MB)",
+        "Memory (MB)",
+        "Process (MB)",
+        "Latency (ms)",
+        "p95 (ms)",
+        "Clips/s",
+        "Frames/s",
+    ]
+    lines = []
+    for benchmark in dict.fromkeys(row["benchmark"] for row in results.device):
+        for row in (row for row in results.device if row["benchmark"] == benchmark):
+            cells = [results.title(benchmark), *_device_cells(row)]
+            told: dict[str, Any] = {key: row[key] for key in ("processor", "threads", "torch") if key in row}
+            runs = {place: [Run(row["run"], told)] for place in range(5, len(cells)) if cells[place] != NONE}
+            lines.append(Line(cells, runs=runs))
+        for row in paper()["table_2"]["rows"]:
+            if benchmark in row["results"]:
+                lines.append(Line([results.title(benchmark), *_published_device_cells(row, benchmark)], PUBLISHED))
+    caption = (
+        "One network of one stream, answering the test clips one at a time; what differs from run to run is what "
+        "this machine took when the table was made. Same answer: share of the test clips put into the same class as "
+        "by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
+        "clip, beyond that of its imports; Process: all of it. Latency: median and 95th percentile; clips/s and "
+        "frames/s follow from the median. A form in torch has the size of its weights file."
+    )
+    for row in results.device:
+        if "reason" in row:
+            caption += f" Not available here, {row['model']} {row['form']}: {row['reason'].rstrip('.')}."
+    if any(line.by == PUBLISHED for line in lines):
+        caption += (
+            f" Published figures ({paper()['source']['title']}, Table 2) are of three streams; what their memory "
+            "counts is not said; their frames per second are one over their latency and so stand under clips."
+        )
+    return Table("Efficiency on this machine", caption, header, 5, lines)
+
+
+def network_name(row: Row) -> str:
+    """`student (finetune)`: which network, and where the teacher's encoders come from."""
+    return f"{row['model']} ({row['teacher']})"
+
+
+def _device_cells(row: Row) -> list[str]:
+    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    words = [network_name(row), str(row["form"]), str(row["stream"]), f"{row['processor']}, {threads}"]
+    if "reason" in row:
+        return [*words, *[NONE] * 12]
+    return [
+        *words,
+        _number(row["accuracy"], 2),
+        _number(row["agreement"], 1),
+        _scaled(row["params"], 1e6, 3),
+        *(_scaled(row[key], 1e9, 3) for key in ("macs", "flops")),
+        _scaled(row["file_bytes"], 1e6),
+        *(_scaled(value, 1e6, 1) for value in (row["peak_bytes"], row["peak_bytes"] + row["import_bytes"])),
+        *(_number(row[key], 2) for key in ("latency_ms", "latency_p95_ms")),
+        *(_number(row[key], 0) for key in ("clips_per_s", "frames_per_s")),
+    ]
+
+
+def _published_device_cells(row: Row, benchmark: str) -> list[str]:
+    told = [row["results"][benchmark]["finetuned"], None, row["params"], None, row["flops"], row["size_mb"], None]
+    told += [row["memory_mb"], row["latency_ms"], None, row["fps"], None]
+    return [row["method"], NONE, "3s", f"{row['machine']}, {PUBLISHED}", *(_number(value, 2) for value in told)]
+
+
 def tables(results: Results) -> list[Table]:
     """All of them, in the order of the report."""
     parts = [headline(results), *(of_benchmark(results, benchmark) for benchmark in results.benchmarks)]
-    return [*parts, efficiency(results)] if results.efficiency else parts
+    if results.efficiency:
+        parts.append(efficiency(results))
+    return [*parts, on_device(results)] if results.device else parts
 
 
 class Shown(Protocol):

@@ -28,6 +28,7 @@ def paper() -> dict[str, Any]:
         "encoders": ["lowdeg_highmot", "highdeg_lowmot", "random"],
         "fuse": {"modes": ["pretrain", "finetune"]},
         "distill": {"teachers": ["pretrain", "finetune"]},
+        "export": {"teachers": ["finetune"], "streams": ["joint"]},
         "transfers": {"to_demo": {"source": "ntu60_xsub", "target": "demo_pku_xsub"}},
         "sets": {
             "demo_ntu": {"demonstration": True},
@@ -51,6 +52,26 @@ def leave(path: Path, content: Mapping[str, Any]) -> None:
 def result(mode: str, accuracy: float, **more: Any) -> dict[str, Any]:
     cost = {"params": 1_500_000, "macs": 1_000_000_000, "flops": 2_000_000_000, "epochs": 3}
     return {"mode": mode, "accuracy": accuracy, "top5": min(accuracy + 10, 100.0), **cost, **more}
+
+
+def exported(benchmark: str, teacher: str, stream: str) -> dict[str, Any]:
+    models = []
+    for scale, (model, form) in enumerate(
+        [("teacher", "eager"), ("student", "eager"), ("student", "onnx_int8")], start=1
+    ):
+        figures: dict[str, float] = {
+            "params": 2_106_388,
+            "macs": 1_230_911_104,
+            "flops": 2_461_822_208,
+            "file_bytes": 8_487_320 // scale,
+        }
+        figures |= {"peak_bytes": 41_000_000, "import_bytes": 239_000_000, "accuracy": 50.0, "agreement": 97.9}
+        time = {"latency_ms": 40.0 / scale, "latency_p95_ms": 50.0, "clips_per_s": 25.0 * scale, "frames_per_s": 1250.0}
+        models.append({"model": model, "form": form, **figures, **time, "largest_difference": 0.25})
+    about = {"stage": "export", "benchmark": benchmark, "teacher": teacher, "stream": stream}
+    machine = {"processor": "Some Processor", "threads": 1, "torch": "2.11"}
+    gone = {"model": "student", "form": "compiled", "reason": "no C++ compiler"}
+    return {**about, "machine": machine, "models": models, "unavailable": [gone]}
 
 
 def illustration(
@@ -163,6 +184,12 @@ def write_to() -> WriteTo:
                 runs / "efficiency" / benchmark / "metrics.json",
                 {"stage": "efficiency", "benchmark": benchmark, "models": [model]},
             )
+            for teacher in params["export"]["teachers"]:
+                for stream in params["export"]["streams"]:
+                    leave(
+                        runs / "export" / teacher / benchmark / stream / "metrics.json",
+                        exported(benchmark, teacher, stream),
+                    )
         for name, ends in params["transfers"].items():
             rows = [
                 result(mode, accuracy, encoder=encoder, stream=stream)

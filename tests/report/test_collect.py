@@ -82,10 +82,11 @@ def test_missing_runs_are_all_named_with_what_makes_them(params: dict[str, Any],
         runs / "probe" / "random" / "ntu60_xsub" / "bone" / "metrics.json",
         runs / "transfer" / "to_demo" / "metrics.json",
         runs / "efficiency" / "demo_ntu_xsub" / "metrics.json",
+        runs / "export" / "finetune" / "demo_ntu_xsub" / "joint" / "metrics.json",
     ]
     for path in gone:
         path.unlink()
-    with pytest.raises(ReportError, match="3 of .* runs .* are missing; `dvc repro` makes them") as caught:
+    with pytest.raises(ReportError, match="4 of .* runs .* are missing; `dvc repro` makes them") as caught:
         collect(params, runs)
     for path in gone:
         assert str(path) in str(caught.value)
@@ -191,4 +192,50 @@ def test_a_fusion_of_an_encoder_that_is_not_named_any_more_is_an_error(params: d
     with pytest.raises(ReportError, match="expected 'highdeg_lowmot' among them for fuse.second"):
         collect(params, runs)
     params["fuse"]["modes"], params["distill"]["teachers"], params["transfers"] = [], [], {}
+    params["export"]["teachers"] = []
     collect(params, runs)
+
+
+def test_every_form_of_an_exported_network_is_found_with_its_machine(params: dict[str, Any], write: Write) -> None:
+    params["benchmarks"] = ["ntu60_xsub"]
+    found = collect(params, write(params)).device
+    assert [(row["model"], row["form"]) for row in found] == [
+        ("teacher", "eager"),
+        ("student", "eager"),
+        ("student", "onnx_int8"),
+        ("student", "compiled"),
+    ]
+    for row in found:
+        assert (row["benchmark"], row["teacher"], row["stream"]) == ("ntu60_xsub", "finetune", "joint")
+        assert (row["processor"], row["threads"]) == ("Some Processor", 1)
+    assert found[3]["reason"] == "no C++ compiler"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"machine": "here"}, "machine: found 'here', expected a mapping with processor and threads"),
+        ({"models": [{"model": "student", "form": "eager"}]}, r"models\[0\]: found no 'params', expected one"),
+        ({"unavailable": [{"model": "a", "form": "b"}]}, r"unavailable\[0\]: found no 'reason', expected one"),
+        ({"stream": "bone"}, "stream: found 'bone', expected 'joint' as its folder says"),
+    ],
+)
+def test_a_bad_file_of_an_export_is_named(
+    params: dict[str, Any], write: Write, values: dict[str, Any], message: str
+) -> None:
+    runs = write(params)
+    path = runs / "export" / "finetune" / "ntu60_xsub" / "joint" / "metrics.json"
+    change(path, **values)
+    with pytest.raises(ReportError, match=message) as caught:
+        collect(params, runs)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("axis", "known"), [("teachers", "distill.teachers"), ("streams", "streams")])
+def test_an_export_of_what_there_is_no_longer_is_an_error(
+    params: dict[str, Any], write: Write, axis: str, known: str
+) -> None:
+    runs = write(params)
+    params["export"][axis] = ["gone"]
+    with pytest.raises(ReportError, match=rf"params.yaml: export.{axis}: found 'gone', expected some of {known}: "):
+        collect(params, runs)

@@ -42,8 +42,8 @@ def test_the_page_needs_no_network_and_escapes_names(results: Results) -> None:
 
 def test_the_page_holds_every_table_and_figure(results: Results) -> None:
     text = page.html(results, figures.draw(results))
-    assert text.count("<table>") == 2 + 3
-    assert text.count("<svg") == 3
+    assert text.count("<table") == 2 + 3 + 1
+    assert text.count("<svg") == 3 + 2
     assert "prefers-color-scheme: dark" in text
     assert "#000000" not in text  # the drawing's ink is the page's
 
@@ -118,6 +118,21 @@ def test_every_figure_of_a_demonstration_calls_it_one(results: Results, tmp_path
         shown = (tmp_path / f"{name}.svg").read_text()
         assert ("(demonstration)" in shown) == ("demo" in name)
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_the_cost_of_every_form_is_a_point_in_both_panels(results: Results) -> None:
+    assert figures.device(results, "demo_pku_xsub") is None
+    drawn = figures.device(results, "ntu60_xsub")
+    assert drawn is not None
+    for axes, across in zip(drawn.axes, ([40, 20, 40 / 3], [8.48732, 4.24366, 2.829106]), strict=True):
+        points = [np.asarray(dots.get_offsets())[0].tolist() for dots in axes.collections]
+        assert points == [[pytest.approx(x), 50.0] for x in across]
+    labels = [dots.get_label() for dots in drawn.axes[0].collections]
+    assert labels == [
+        "teacher (finetune), joint: eager",
+        "student (finetune), joint: eager",
+        "student (finetune), joint: onnx_int8",
+    ]
 
 
 def test_the_same_results_give_the_same_drawing(results: Results, tmp_path: Path) -> None:

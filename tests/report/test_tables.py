@@ -126,10 +126,42 @@ def test_a_transfer_stands_in_the_table_of_its_target(results: Results) -> None:
 
 
 def test_one_stream_needs_no_ensemble_column(params: dict[str, Any], write: Write) -> None:
-    params["streams"] = ["bone"]
+    params["streams"] = params["export"]["streams"] = ["bone"]
     found = collect(params, write(params))
     assert tables.of_benchmark(found, "ntu60_xsub").header[3:] == ["bone"]
     assert line(tables.headline(found), "ASMa", "this project")["ntu60_xsub Lin."] == "10.0"
+
+
+def test_every_network_and_form_is_a_line_with_the_papers_table_2_beside_it(results: Results) -> None:
+    table = tables.on_device(results)
+    names = [row.cells[:4] for row in table.lines if row.cells[0] == "ntu60_xsub"]
+    assert names == [
+        ["ntu60_xsub", "teacher (finetune)", "eager", "joint"],
+        ["ntu60_xsub", "student (finetune)", "eager", "joint"],
+        ["ntu60_xsub", "student (finetune)", "onnx_int8", "joint"],
+        ["ntu60_xsub", "student (finetune)", "compiled", "joint"],
+        ["ntu60_xsub", "3s-ASMa", "–", "3s"],
+        ["ntu60_xsub", "3s-ASMa-Distill", "–", "3s"],
+    ]
+    ours = line(table, "ntu60_xsub", "student (finetune)", "onnx_int8")
+    assert list(ours.values())[4:] == [
+        "Some Processor, 1 thread", "50.00", "97.9", "2.106", "1.231", "2.462", "2.83", "41.0", "280.0", "13.33",
+        "50.00", "75", "1250",
+    ]  # fmt: skip
+    gone = line(table, "ntu60_xsub", "student (finetune)", "compiled")
+    assert set(list(gone.values())[5:]) == {"–"}
+    assert "student compiled: no C++ compiler." in table.caption
+    told = line(table, "ntu60_xsub", "3s-ASMa-Distill")
+    assert told["Machine"] == "Raspberry Pi 4B, published"
+    figures = [told[key] for key in ("Accuracy", "File (MB)", "Process (MB)", "Latency (ms)", "Clips/s")]
+    assert figures == ["91.70", "2.22", "173.28", "21.38", "46.52"]
+    assert not any(row.by == "published" for row in table.lines if row.cells[0].startswith("demo"))
+
+
+def test_without_exported_networks_there_is_no_table_of_them(params: dict[str, Any], write: Write) -> None:
+    params["export"]["teachers"] = []
+    found = collect(params, write(params))
+    assert "Efficiency on this machine" not in tables.markdown(found)
 
 
 def test_every_heading_of_a_demonstration_calls_it_one(results: Results) -> None:
@@ -182,7 +214,7 @@ def test_every_published_figure_is_a_percentage_of_a_benchmark_of_the_paper() ->
     known = {"ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset", "pku1_xsub", "pku2_xsub"}
     others = ("source", "ablations")
     rows = [row for name, table in tables.paper().items() if name not in others for row in table["rows"]]
-    assert len(rows) == 22 + 4 + 6 + 2
+    assert len(rows) == 22 + 2 + 4 + 6 + 2
     for row in rows:
         assert row["results"].keys() <= known
         for figures in row["results"].values():
