@@ -264,7 +264,7 @@ def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(built: tupl
     for word in ("both aligned_probed", "student distilled_finetuned", "coordinates ridge", "random scratch"):
         assert re.search(rf"{word} +\d+\.\d\d", table)
     assert "The report lies in report/" in table
-    assert "Three things to try next" in table
+    assert "Four things to try next" in table
 
 
 def test_the_results_have_the_rows_that_the_parameters_imply_and_no_others(built: tuple[Project, Said]) -> None:
