@@ -524,7 +524,7 @@ def test_an_experiment_in_a_folder_of_its_own_logs_to_the_one_store(project: Pro
 
 def kill_after_an_epoch(project: Project, *command: str) -> str:
     """Start a stage and kill it, without a chance to tidy up, as soon as it has left a checkpoint; what it said."""
-    checkpoint = project.path / ".resume/pretrain/lowdeg_highmot" / BENCHMARK / "joint/encoder.safetensors"
+    checkpoint = project.path / ".resume/pretrain/lowdeg_highmot" / BENCHMARK / "joint/default/encoder.safetensors"
     checkpoint.unlink(missing_ok=True)
     process = project.start(*command)
     until = time.monotonic() + 120
