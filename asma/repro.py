@@ -61,7 +61,10 @@ def count(*targets: str) -> Count:
     from dvc.stage import PipelineStage
 
     with Repo() as repo:
-        wanted = {stage for target in targets or ["dvc.yaml"] for stage in repo.stage.collect(target, with_deps=True)}
+        if targets:
+            wanted = {stage for target in targets for stage in repo.stage.collect(target, with_deps=True)}
+        else:  # the same as collecting dvc.yaml, without walking the graph of all that there is
+            wanted = {stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"}
     counting = Count(sum(isinstance(stage, PipelineStage) for stage in wanted))
     for name in _SAID.values():
         logging.getLogger(name).addFilter(counting)
