@@ -67,7 +67,7 @@ GROUPS = (
     ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),
     ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
     ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
-    ("efficiency", "Cost", "Accuracy against what a network costs to keep and to run."),
+    ("export", "Cost", "Accuracy against what a network costs to keep and to run."),
     ("curves", "Learning curves", "What training tells by epoch."),
 )
 MORE = ("", "More figures", "")
