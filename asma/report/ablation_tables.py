@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
 from asma.params import section
 from asma.report import claims, tables
@@ -58,7 +57,7 @@ def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
 def seeds(rows: Sequence[Row], name: str, found: Found) -> Table:
     """The rows of the results table over the seeds (Table 12)."""
     wanted = [r for r in rows if not r.ablation.changes and _is_ours(r.ablation, found)]
-    lines = [Line([_whose(r.ablation), r.mode, _spread(r), *_by_seed(r, found)], runs={2: r.runs}) for r in wanted]
+    lines = [Line([_whose(r.ablation), r.mode, r.spread, *_by_seed(r, found)], runs={2: r.runs}) for r in wanted]
     header = ["Encoders", "Mode", "mean ± deviation", *(f"seed {seed}" for seed in found.seeds)]
     return Table(f"Seeds (the paper's Table 12): {name}", _caption(found), header, 2, lines)
 
@@ -109,7 +108,7 @@ def _by_value(
     for value in sorted(cells, key=_order):
         shown = [cells[value].get(column) for column in columns]
         runs = {place: row.runs for place, row in enumerate(shown, start=1) if row}
-        lines.append(Line([value, *(_spread(row) if row else NONE for row in shown)], runs=runs))
+        lines.append(Line([value, *(row.spread if row else NONE for row in shown)], runs=runs))
         modes = [row.mode if row else "" for row in shown]
         paper = [published(what, value.removesuffix(" (default)"), benchmark, found.stream, mode) for mode in modes]
         if any(cell is not None for cell in paper):
@@ -158,11 +157,7 @@ def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> 
     """Tables below a title."""
     text = [f"# {title}", *([f"**{said}**"] if said else []), how]
     for table in parts:
-        align = ["left" if i < table.words else "right" for i in range(len(table.header))]
-        cells = [line.cells for line in table.lines]
-        text.append(f"## {table.title}")
-        text.append(tabulate(cells, table.header, tablefmt="pipe", colalign=align, disable_numparse=True))
-        text.append(table.caption)
+        text += [f"## {table.title}", tables.pipe(table), table.caption]
     return "\n\n".join(text) + "\n"
 
 
@@ -175,10 +170,7 @@ def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str)
             text.append(f"**{one.benchmark}: {one.verdict}.**")
             if one.comparisons:
                 made = claims.table(one, one.benchmark)
-                align = ["left", *["right"] * (len(made.header) - 1)]
-                cells = [line.cells for line in made.lines]
-                text.append(tabulate(cells, made.header, tablefmt="pipe", colalign=align, disable_numparse=True))
-                text.append(made.caption)
+                text += [tables.pipe(made), made.caption]
     return "\n\n".join(text) + "\n"
 
 
@@ -257,10 +249,6 @@ def _is_ours(ablation: Ablation, found: Found) -> bool:
     """Whether the line is about the encoders of `fuse` and the control, not about other masks."""
     ours = {found.first, found.second, "random", "pretrain", "finetune"}
     return set(ablation.who) <= ours
-
-
-def _spread(row: Row) -> str:
-    return f"{row.mean:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
 
 
 def _by_seed(row: Row, found: Found) -> list[str]:

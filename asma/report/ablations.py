@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asma import evaluation
+from asma.params import DEFAULT
 from asma.report.collect import ReportError, Run
 
 T = TypeVar("T")
-DEFAULT = "default"
 DRAW = "finetune.draw="
 _LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
 
@@ -44,7 +44,7 @@ class Ablation:
     def changes(self) -> dict[str, str]:
         """What differs from params.yaml, by key."""
         words = [w for part in (self.pretrained, self.change) for w in (part or DEFAULT).split("+") if w != DEFAULT]
-        return dict((word.split("=", 1)[0], word.split("=", 1)[1]) for word in words)
+        return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class Row:
     def deviation(self) -> float | None:
         """Standard deviation over the seeds (n − 1), per cent; None of one seed."""
         return float(np.std(list(self.accuracy.values()), ddof=1)) if len(self.accuracy) > 1 else None
+
+    @property
+    def spread(self) -> str:
+        """`39.3 ± 14.1`, mean and deviation as they stand in a table."""
+        return f"{self.mean:.1f}" + (f" ± {self.deviation:.1f}" if self.deviation is not None else "")
 
 
 @dataclass(frozen=True)
@@ -209,8 +214,7 @@ def _rows(
 
 
 def _run(ablation: Ablation, mode: str, benchmark: str, stream: str, seed: int) -> Run:
-    words = [w for part in (ablation.pretrained, ablation.change) for w in (part or DEFAULT).split("+") if w != DEFAULT]
-    change = "+".join([*words, f"seed={seed}"])
+    change = "+".join([*(f"{key}={value}" for key, value in ablation.changes.items()), f"seed={seed}"])
     axis = {"fuse": "mode", "distill": "teacher"}.get(ablation.stage, "encoder")
     tags = {"stage": ablation.stage, axis: ablation.who[0], "benchmark": benchmark, "stream": stream, "change": change}
     folder = Path("ablations", ablation.folder, benchmark, stream, str(seed)).as_posix()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asma.report.ablations import DEFAULT, Ablation, Found, Row
+from asma.params import DEFAULT
+from asma.report.ablations import Ablation, Found, Row
 from asma.report.paired import Comparison, compare, points
 from asma.report.tables import NONE, Line, Table
 
@@ -169,8 +170,8 @@ def table(tested: Tested, title: str) -> Table:
         Line(
             [
                 what,
-                _spread(a),
-                _spread(b),
+                a.spread,
+                b.spread,
                 points(c.difference),
                 f"{points(c.low)} to {points(c.high)}" if c.low is not None and c.high is not None else NONE,
                 _p(c.p_seeds),
@@ -187,10 +188,6 @@ def table(tested: Tested, title: str) -> Table:
     )
     header = ["Comparison", "This", "That", "Difference", "95 %", "p seeds", "p recordings"]
     return Table(title, caption, header, 1, lines)
-
-
-def _spread(row: Row) -> str:
-    return f"{row.mean:.1f}" + (f" ± {row.deviation:.1f}" if row.deviation is not None else "")
 
 
 def _p(value: float | None) -> str:

@@ -342,6 +342,13 @@ def note(results: Shown) -> str | None:
     )
 
 
+def pipe(table: Table) -> str:
+    """A table in Markdown, without its title and caption."""
+    align = ["left" if i < table.words else "right" for i in range(len(table.header))]
+    cells = [[cell.replace("|", "\\|") for cell in line.cells] for line in table.lines]
+    return tabulate(cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True)
+
+
 def markdown(results: Results) -> str:
     """results.md."""
     parts = []
@@ -349,12 +356,7 @@ def markdown(results: Results) -> str:
         parts.append(f"{'#' if depth == 0 else '##'} {table.title}")
         if depth == 0 and (said := note(results)):
             parts.append(f"**{said}**")
-        align = ["left" if i < table.words else "right" for i in range(len(table.header))]
-        cells = [[cell.replace("|", "\\|") for cell in line.cells] for line in table.lines]
-        parts.append(
-            tabulate(cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True)
-        )
-        parts.append(table.caption)
+        parts += [pipe(table), table.caption]
     return "\n\n".join(parts) + "\n"
 
 
