@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from asma import backbones, efficiency, skeleton
 from asma.backbones import Encoder, dgcnn
 from asma.backbones.blocks import Block
 from asma.backbones.dgcnn import DGCNN, EdgeConvolution, nearest
+from tests.backbones.alone import Alone
 
 V1, V2 = skeleton.load("kinect_v1"), skeleton.load("kinect_v2")
 
@@ -130,22 +131,11 @@ def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
     net = DGCNN(V1, (C, D), (1, 2), neighbours=k)
     block = net.blocks[1]
     assert isinstance(block, Block)
-    found = efficiency.count(_Alone(block), torch.zeros(1, T, V, C))
+    found = efficiency.count(Alone(block), torch.zeros(1, T, V, C))
     distances, edges = T * V * V * C, T * V * k * 2 * C * D
     temporal, residual = T // 2 * V * 9 * D * D, T // 2 * V * C * D
     assert found["macs"] == distances + edges + temporal + residual
     assert found["params"] == (2 * C * D + D) + 2 * D + (9 * D * D + D) + 2 * D + (C * D + D) + 2 * D
-
-
-class _Alone(nn.Module):
-    """A block of all joints, to be counted."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x, None)
 
 
 def test_the_encoder_is_built_by_its_name_with_as_many_neighbours_as_it_says() -> None:

@@ -10,6 +10,7 @@ from asma.backbones import Encoder
 from asma.backbones.blocks import Block
 from asma.backbones.gin import GIN, Isomorphism
 from asma.skeleton import Skeleton
+from tests.backbones.alone import Alone
 
 V1, V2 = skeleton.load("kinect_v1"), skeleton.load("kinect_v2")
 
@@ -120,23 +121,12 @@ def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
     net = GIN(V1, (C, D), (1, 2))
     block = net.blocks[1]
     assert isinstance(block, Block)
-    found = efficiency.count(_Alone(block), torch.zeros(1, T, V, C))
+    found = efficiency.count(Alone(block), torch.zeros(1, T, V, C))
     sums, maps = T * V * V * C, T * V * (C * D + D * D)
     temporal, residual = T // 2 * V * 9 * D * D, T // 2 * V * C * D
     assert found["macs"] == sums + maps + temporal + residual
     operator = 1 + (C * D + D) + 2 * D + (D * D + D)  # ε, a map, a normalisation, a map
     assert found["params"] == operator + 2 * D + (9 * D * D + D) + 2 * D + (C * D + D) + 2 * D
-
-
-class _Alone(nn.Module):
-    """A block of all joints, to be counted."""
-
-    def __init__(self, block: Block) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x, None)
 
 
 def test_the_encoder_is_built_by_its_name_with_its_epsilons_at_zero() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import Generator, from_numpy
 
-from asma import masking, motion, skeleton
+from asma import illustration, masking, motion, skeleton
 
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 Write = Callable[[Mapping[str, Any]], Path]
@@ -74,7 +74,7 @@ def exported(benchmark: str, teacher: str, stream: str) -> dict[str, Any]:
     return {**about, "machine": machine, "models": models, "unavailable": [gone]}
 
 
-def illustration(
+def illustrated(
     layout: str = "kinect_v2",
     encoders: tuple[str, ...] = ("lowdeg_highmot", "highdeg_lowmot"),
     classes: int = 4,
@@ -128,15 +128,10 @@ def illustration(
     }
 
 
-def leave_figures(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # none of the names is `allow_pickle`
-
-
 @pytest.fixture(scope="session")
 def arrays() -> Callable[..., dict[str, np.ndarray]]:
     """arrays(layout, encoders, classes, fused): what `illustrate` leaves of a benchmark."""
-    return illustration
+    return illustrated
 
 
 @pytest.fixture(scope="session")
@@ -206,7 +201,7 @@ def write_to() -> WriteTo:
                 for encoder, mode in (("both", "transferred"), ("random", "scratch"))
             ]
         for benchmark in params["benchmarks"]:
-            leave_figures(runs / "illustrate" / benchmark / "figures.npz", illustration())
+            illustration.save(runs / "illustrate" / benchmark / "figures.npz", illustrated())
         leave(runs / "ensemble" / "metrics.json", {"stage": "ensemble", "seed": 1, "results": together})
         return runs
 

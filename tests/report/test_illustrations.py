@@ -12,7 +12,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from asma import skeleton
+from asma import illustration, skeleton
 from asma.report import figures, illustrations
 from asma.report.collect import ReportError
 from asma.report.illustrations import Illustration
@@ -28,8 +28,7 @@ TITLE = "toy_xsub (demonstration)"
 
 def leave(runs: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     path = runs / "illustrate" / "toy_xsub" / "figures.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # none of the names is `allow_pickle`
+    illustration.save(path, arrays)
     return path
 
 
