@@ -1,12 +1,13 @@
 """`dvc repro` with a count: every stage is announced as `[12/54] Running stage 'probe@…'`; then the results.
 
-DVC runs in this process, so the stages keep the terminal and their progress bars. Two things of it are touched: its
-messages, and how it writes `dvc.lock`.
+DVC runs in this process, so the stages keep the terminal and their progress bars. Three things of it are touched: its
+messages, how it reads YAML that it has read before, and how it writes `dvc.lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import re
@@ -132,6 +133,31 @@ def write_lock_by_stage() -> None:
     dvcfile.modify_yaml = modify
 
 
+def read_yaml_once() -> None:
+    """Have DVC parse a text of YAML the first time only, and afterwards take a copy of what it found.
+
+    It reads params.yaml three times a stage and the other files several times before the first, in a parser in Python.
+    """
+    from dvc.utils import serialize, strictyaml
+    from dvc.utils.serialize import _yaml
+
+    plain = getattr(_yaml, "parse_yaml", None)
+    if plain is None:  # another version of DVC: only time is lost
+        return
+    found: dict[str, Any] = {}
+
+    def parse(text: str, path: str, typ: str = "safe") -> Any:
+        if typ != "safe":
+            return plain(text, path, typ)
+        if text not in found:
+            found[text] = plain(text, path, typ)
+        return copy.deepcopy(found[text])
+
+    for module in (_yaml, serialize, strictyaml):
+        if getattr(module, "parse_yaml", None) is plain:
+            module.parse_yaml = parse
+
+
 def main(arguments: list[str]) -> int:
     """Run `dvc repro` with its own arguments; print the table, where it lies and what to do next. The exit
     status. Given the ablations, only where those lie."""
@@ -139,6 +165,7 @@ def main(arguments: list[str]) -> int:
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    read_yaml_once()
     counting = count(*(word for word in arguments if not word.startswith("-")))
     write_lock_by_stage()
     status = dvc(["repro", *arguments])

@@ -53,8 +53,6 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
         with run.autocast(device):
             answers = evaluation.forward(student, test.x)
         training.save_weights(out / "weights.safetensors", student=student)
-        if params.changed() == params.DEFAULT:  # an ablation's is nothing to deploy
-            log.model("student", student.cpu(), test.x[:2].cpu().numpy())
         epochs = sum(len(curve) for curve in curves.values())
         judged = {how.mode(teacher): Judged(answers, epochs, results.cost_of(bench, student))}
         about = {

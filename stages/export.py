@@ -1,5 +1,6 @@
 """Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/<teacher>/<benchmark>/<stream>
 
+The student also becomes a version of `student` in MLflow's model registry.
 The ONNX files are the same bytes for the same weights. metrics.json is not: it holds times and memory of this machine.
 """
 
@@ -51,6 +52,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Pat
             )
         for row in missing:
             log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
+        log.model("student", networks[-1].load(), test.x[:2].numpy())
 
 
 if __name__ == "__main__":

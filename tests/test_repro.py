@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from dvc import dvcfile
-from dvc.utils.serialize import loads_yaml
+from dvc.utils import serialize, strictyaml
+from dvc.utils.serialize import _yaml, loads_yaml
 
 from asma import repro
 
@@ -192,3 +193,29 @@ def test_other_files_are_left_to_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with dvcfile.modify_yaml("dvc.yaml") as content:
         content["stages"]["a"]["cmd"] = "c"
     assert Path("dvc.yaml").read_text() == "# a comment\nstages:\n  a:\n    cmd: c\n"
+
+
+def test_yaml_that_dvc_has_read_is_not_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    plain = _yaml.parse_yaml
+
+    def counted(text: str, path: str, typ: str = "safe") -> Any:
+        parsed.append(text)
+        return plain(text, path, typ)
+
+    for module in (_yaml, serialize, strictyaml):
+        monkeypatch.setattr(module, "parse_yaml", counted)
+    repro.read_yaml_once()
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [1, 1e-05, no]\n")
+    first = serialize.load_yaml(str(file))
+    assert first == {"a": [1, 1e-05, "no"]}
+    first["a"].append("spoilt")
+    assert serialize.load_yaml(str(file)) == strictyaml.load(str(file))[0] == {"a": [1, 1e-05, "no"]}
+    assert len(parsed) == 1
+    file.write_text("a: 2\n")
+    assert serialize.load_yaml(str(file)) == {"a": 2}
+    file.write_text("a: [\n")
+    for _ in range(2):
+        with pytest.raises(serialize.YAMLFileCorruptedError):
+            serialize.load_yaml(str(file))
