@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,7 +85,12 @@ def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
 
 def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
     """One section by dotted name, as plain data, with a schedule's values laid over it."""
-    value: Any = read(file)
+    return section_of(read(file), name, schedule, file)
+
+
+def section_of(content: Mapping[str, Any], name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
+    """The same of a params.yaml that was read before."""
+    value: Any = content
     for depth, part in enumerate(name.split(".")):
         where = ".".join(name.split(".")[:depth]) or "top level"
         if not isinstance(value, dict) or part not in value:

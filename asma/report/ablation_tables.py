@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from asma.params import section
+from asma.params import section_of
 from asma.report import claims, tables
 from asma.report.ablations import Ablation, Found, Row, chosen
 from asma.report.figures import COLOURS, STYLE
@@ -78,7 +78,7 @@ def pairs(rows: Sequence[Row], name: str, found: Found) -> Table:
 
 def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Found, params: Mapping[str, Any]) -> Table:
     """One key of params.yaml: a line a value, params.yaml's own among them."""
-    own = str(_own(params, key))
+    own = str(_own(params, benchmark, key))
     changed = [r for r in rows if next(iter(r.ablation.changes), None) == key]
     like = {(r.ablation.stage, r.ablation.who) for r in changed}
     plain = [r for r in rows if not r.ablation.changes and (r.ablation.stage, r.ablation.who) in like]
@@ -141,9 +141,9 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
     """How long what was trained, and the command, in a sentence or two."""
     sentences = []
     for benchmark in found.benchmarks:
-        owner = max((name for name in params["sets"] if benchmark.startswith(f"{name}_")), key=len)
-        schedule = params["sets"][owner]["schedule"]
-        epochs = {name: section(name, schedule)["epochs"] for name in ("pretrain", "probe", "finetune", "distill")}
+        schedule = _schedule(params, benchmark)
+        trained = ("pretrain", "probe", "finetune", "distill")
+        epochs = {name: section_of(params, name, schedule)["epochs"] for name in trained}
         told = ", ".join(f"{name} {value}" for name, value in epochs.items())
         sentences.append(f"{benchmark} by the schedule `{schedule}` (epochs: {told}).")
     seeds = ", ".join(map(str, found.seeds))
@@ -233,11 +233,18 @@ def _value(row: Row) -> str:
     return first[1] + "".join(f", {other} {value}" for other, value in others)
 
 
-def _own(params: Mapping[str, Any], key: str) -> Any:
-    value: Any = params
-    for part in key.split("."):
+def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
+    """The value that a benchmark's schedule gives a key, `auto` for run.precision of a small set."""
+    section, *inside = key.split(".")
+    value: Any = section_of(params, section, _schedule(params, benchmark)) if inside else params[section]
+    for part in inside:
         value = value[part]
     return value
+
+
+def _schedule(params: Mapping[str, Any], benchmark: str) -> str:
+    owner = max((name for name in params["sets"] if benchmark.startswith(f"{name}_")), key=len)
+    return str(params["sets"][owner]["schedule"])
 
 
 def _whose(ablation: Ablation) -> str:

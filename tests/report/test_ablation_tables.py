@@ -50,6 +50,16 @@ def test_the_own_value_stands_among_the_varied_ones_in_order(found: Found) -> No
     assert table.lines[0].cells[table.header.index("aligned_probed")] == "60.0 ± 2.5"
 
 
+def test_the_own_value_is_that_of_the_benchmarks_schedule(tmp_path: Path) -> None:
+    content = params(pretrain=["mask.joints=7"])
+    content["sets"]["demo"]["schedule"] = "small"
+    content["mask"] = {"joints": 9, "schedules": {"small": {"joints": 8}}}
+    found = ablations.collect(content, lay(tmp_path, content, right))
+    tables = ablation_tables.all_tables(found, content)
+    table = next(t for t in tables if t.title.startswith("Number of masked joints"))
+    assert [line.cells[0] for line in table.lines] == ["7", "8 (default)"]
+
+
 def test_words_stand_in_the_order_of_the_list(found: Found) -> None:
     assert [line.cells[0] for line in named(found)["Masks, one encoder"].lines] == params()["ablations"]["masks"]
     assert [line.cells[0] for line in named(found)["Tokens of the feature alignment"].lines] == [
