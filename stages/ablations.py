@@ -18,7 +18,7 @@ def main(runs: Path, out: Path) -> None:
         drawn = ablation_tables.figures(found, content)
         titles = {b: found.title(b) for b in found.benchmarks}
         run = [t for t in tested if t.comparisons]
-        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.sentence) for t in run]
+        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.differences) for t in run]
         html = page.render("ASMa: ablations", text=how, note=said, of=made, drawn=drawn, claims=judged, titles=titles)
         (out / "ablations").mkdir(parents=True, exist_ok=True)
         for name, text in {

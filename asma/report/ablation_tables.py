@@ -24,6 +24,8 @@ TITLES = {
     "encoder.backbone": "Backbones (the paper's Table 4)",
     "encoder.width": "Width of the encoder",
     "fuse.alignment.tokens": "Tokens of the feature alignment",
+    "fuse.alignment.shared_output": "One output layer of the feature alignment, or two",
+    "run.precision": "Precision",
     "distill.temperature": "Temperature of distillation (the paper's Figure 4)",
     "distill.layers": "Depth of the student (the paper's Figure 4)",
     "distill.form": "What is distilled (the paper's Table 11)",

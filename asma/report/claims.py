@@ -44,15 +44,20 @@ class Tested:
         return FAILS if "worse" in found else HOLDS if found == {"better"} else OPEN
 
     @property
-    def sentence(self) -> str:
-        """What came out, in a sentence."""
+    def differences(self) -> str:
+        """What was found, in a sentence; empty where nothing was compared."""
         said = "; ".join(
             f"{what}: {points(c.difference)} points"
             + (f" ({points(c.low)} to {points(c.high)})" if c.low is not None and c.high is not None else "")
             for what, _, _, c in self.comparisons
         )
+        return f"{said[0].upper()}{said[1:]}." if said else ""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict and what was found."""
         words = f"{self.verdict} at this size" if self.verdict == OPEN else self.verdict
-        return f"{words[0].upper()}{words[1:]}" + (f". {said[0].upper()}{said[1:]}." if said else ".")
+        return f"{words[0].upper()}{words[1:]}. {self.differences}".rstrip()
 
 
 def claims(first: str, second: str) -> list[Claim]:

@@ -5,6 +5,7 @@ page.html is the page, page.css its look, page.js what tables and figures do, pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -107,11 +108,16 @@ def render(
             raise ValueError(f"{claim.claim}: found {claim.verdict!r}, expected one of {', '.join(VERDICTS)}")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page.policies["json.dumps_kwargs"] = {}  # keys in the order given
+    page.filters["code"] = lambda text: Markup(
+        re.sub("`([^`]+)`", r"<code>\1</code>", str(text))
+    )  # of text escaped before
+    only = list((titles or {}).values())
     runs, numbers = _runs(of)
     return page.from_string(_own("page.html")).render(
         title=title,
         text=text,
         note=note,
+        known=f": {only[0]}" if len(only) == 1 else "",  # the contents need not repeat the only benchmark
         tables=of,
         runs=runs,
         numbers=numbers,
@@ -126,6 +132,11 @@ def render(
         script=Markup(_own("page.js")),
         player=Markup(_own("player.js")),
     )
+
+
+def _code(text: Markup) -> Markup:
+    """What stands between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(text)))
 
 
 def _own(name: str) -> str:

@@ -98,10 +98,17 @@ def test_a_page_can_be_made_of_anything_or_nothing() -> None:
         "The interval holds 0.",
     ):
         assert words in text
+    assert "<code>make a</code> &lt;b&gt;" in page.render("A", text="`make a` <b>")
     assert "player" not in re.sub(r"(?s)<style>.*?</style>", "", text).replace('id="players"', "")
     assert "<h1>Empty</h1>" in page.render("Empty")
     with pytest.raises(ValueError, match="A: found 'maybe', expected one of holds, does not hold, cannot be told"):
         page.render("Ablations", claims=[page.Claim("A", "maybe", "B.")])
+
+
+def test_the_contents_name_a_benchmark_only_where_there_are_several() -> None:
+    of = [Table("Pairs: a_xsub", "One run each.", ["Pair", "3s"], 1, [Line(["low", "1.0"])])]
+    assert ">Pairs</a>" in page.render("A", of=of, titles={"a_xsub": "a_xsub"})
+    assert ">Pairs: a_xsub</a>" in page.render("A", of=of, titles={"a_xsub": "a_xsub", "b_xsub": "b_xsub"})
 
 
 def test_the_same_results_give_the_same_page(results: Results, illustrate: Illustrate) -> None:
