@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from asma.machine import processor
+from asma.deployment.machine import processor
 from benchmarks.measure import Result
 
 TOPICS = ("parsing", "views", "loss", "pretraining", "epochs", "inference", "startup", "growth")

@@ -18,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from asma import backbones, edge, evaluation, forms, inference, skeleton, training
+from asma import backbones, evaluation, skeleton, training
 from asma.backbones import Encoder
 from asma.backbones.stgcn import STGCN
 from asma.data import clips, parse, synthetic
 from asma.data.recordings import Store
+from asma.deployment import edge, forms, inference
+from asma.deployment.forms import FILES, FORMS, Form
 from asma.distillation import Distill, Student
-from asma.forms import FILES, FORMS, Form
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 from benchmarks.measure import Result, compare, threads
 from benchmarks.plain import PlainSTGCN

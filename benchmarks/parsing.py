@@ -155,7 +155,7 @@ def all_cores(folder: Path, count: int, cores: int, rounds: int) -> Result:
 MEMORY = """
 import sys
 from pathlib import Path
-from asma import machine
+from asma.deployment import machine
 from asma.data import parse
 
 raw = Path(sys.argv[1])

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
-from asma import cli, device, machine, params, tracking
+from asma import cli, params, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
-from asma.device import Export
+from asma.deployment import device, machine
+from asma.deployment.device import Export
+from asma.deployment.forms import Blueprint
 from asma.distillation import Distill
-from asma.forms import Blueprint
 from asma.protocols.frozen import Fuse
 
 WEIGHTS = "weights.safetensors"

@@ -14,7 +14,7 @@ from asma.data.clips import Prepare
 from asma.data.parse import Parse
 from asma.data.sets import Set
 from asma.data.synthetic import Synthesize
-from asma.device import Export
+from asma.deployment.device import Export
 from asma.distillation import Distill
 from asma.illustration import Illustrate
 from asma.masking import Mask

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asma import machine
+from asma.deployment import machine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_processor_has_a_name() -> None:
@@ -19,7 +19,7 @@ def test_the_processor_has_a_name() -> None:
 @pytest.mark.slow
 def test_the_peak_holds_what_was_given_back_and_nothing_of_who_started_the_process() -> None:
     mine = np.ones(50_000_000)  # 400 MB, written to
-    code = "from asma import machine; a = machine.peak_memory(); b = bytearray(b'x' * 80_000_000); del b; "
+    code = "from asma.deployment import machine; a = machine.peak_memory(); b = bytearray(b'x' * 80_000_000); del b; "
     code += "print(a, machine.peak_memory())"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     before, after = map(int, told.stdout.split())

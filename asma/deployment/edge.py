@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from asma.inference import Compact
+    from asma.deployment.inference import Compact
 
 OPSET = 20
 INPUT, OUTPUT = "clips", "logits"

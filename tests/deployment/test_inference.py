@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, inference, skeleton
+from asma import backbones, skeleton
 from asma.backbones import Encoder
+from asma.deployment import inference
+from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, Teacher
-from asma.inference import Compact
 
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, edge, evaluation, inference, skeleton
+from asma import backbones, evaluation, skeleton
 from asma.backbones import BACKBONES, Encoder
+from asma.deployment import edge, inference
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)
 HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01, teachers=[], layers=3, width=4, dim=8)
@@ -163,7 +164,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_session_needs_no_torch() -> None:
-    code = "import sys; from asma.edge import Session; sys.exit('torch' in sys.modules)"
+    code = "import sys; from asma.deployment.edge import Session; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -15,15 +15,16 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, device, edge, evaluation, footprint, forms, inference, params, skeleton, training
+from asma import backbones, evaluation, params, skeleton, training
 from asma.backbones import Encoder
 from asma.data.batches import Clips
-from asma.device import Export, ExportError
+from asma.deployment import device, edge, footprint, forms, inference
+from asma.deployment.device import Export, ExportError
+from asma.deployment.forms import Blueprint
 from asma.distillation import Distill, Student
-from asma.forms import Blueprint
 from asma.fusion import AlignedClassifier, Alignment
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)
 CLASSES = 5

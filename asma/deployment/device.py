@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asma import edge, efficiency, evaluation, footprint, forms
+from asma import efficiency, evaluation
 from asma.data.batches import Clips
+from asma.deployment import edge, footprint, forms
+from asma.deployment.footprint import Task
+from asma.deployment.forms import FILES, FORMS, Blueprint, Form
 from asma.distillation import Student
-from asma.footprint import Task
-from asma.forms import FILES, FORMS, Blueprint, Form
 from asma.fusion import Teacher
 
 BATCH = 64

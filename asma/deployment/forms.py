@@ -1,9 +1,9 @@
 """A learnt network in every form it can be run in.
 
     eager       the network as it learnt
-    compact     folded, with nothing computed for a person who is not there: asma/inference.py
+    compact     folded, with nothing computed for a person who is not there: asma/deployment/inference.py
     compiled    the compact one by torch.compile, which needs a C++ compiler
-    onnx_fp32   the compact one as an ONNX file, carried out by ONNX Runtime: asma/edge.py
+    onnx_fp32   the compact one as an ONNX file, carried out by ONNX Runtime: asma/deployment/edge.py
     onnx_int8   the same with its convolutions in eight bits
 
 All take clips (N, C, T, V, M) float32 and give logits (N, K).
@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from asma import backbones, edge, inference, training
+from asma import backbones, training
 from asma.backbones import Encoder
+from asma.deployment import edge, inference
+from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
-from asma.inference import Compact
 from asma.skeleton import Skeleton
 
 FORMS = ("eager", "compact", "compiled", "onnx_fp32", "onnx_int8")

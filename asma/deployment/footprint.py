@@ -1,6 +1,6 @@
 """Memory of a process that loads one form of a network and answers one clip: a device that does nothing else.
 
-    python -m asma.footprint '{"form": "onnx_int8", "file": "student.int8.onnx", "clip": "clip.npy", …}'
+    python -m asma.deployment.footprint '{"form": "onnx_int8", "file": "student.int8.onnx", "clip": "clip.npy", …}'
 
 is that process; it prints the most bytes it ever held. Without a clip it imports what the form needs and ends, which is
 what the others are compared to. An ONNX form needs neither torch nor the code of the network.
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asma import edge, machine
+from asma.deployment import edge, machine
 
 if TYPE_CHECKING:
-    from asma.forms import Blueprint
+    from asma.deployment.forms import Blueprint
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def peak(task: Task) -> int:
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-m", "asma.footprint", json.dumps(asdict(task), default=str)],
+        [sys.executable, "-m", __name__, json.dumps(asdict(task), default=str)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(task.threads)},
         capture_output=True,
         text=True,
@@ -69,7 +69,7 @@ def _with_torch(task: dict[str, Any]) -> None:
     import torch
     from pydantic import TypeAdapter
 
-    from asma import forms
+    from asma.deployment import forms
 
     torch.set_num_threads(task["threads"])
     if task["clip"]:
