@@ -219,7 +219,8 @@
   function chooseRecording(index) {
     recording = player.recordings[index];
     bodies = arrange(decode(recording, player.joints.length), player.joints.length);
-    frame = 0;
+    // a recording may begin before anyone is seen
+    frame = bodies.length ? Math.min(...bodies.map((body) => body.frames.findIndex(Boolean))) : 0;
     part("frame").max = recording.frames - 1;
     const of = player.benchmark + (player.demonstration ? " (demonstration)" : "");
     part("title").textContent = `${of}: ${recording.name}, ${player.classes[recording.label]}`;

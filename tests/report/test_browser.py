@@ -350,6 +350,20 @@ def test_a_body_that_is_not_there_is_not_drawn(show: Open) -> None:
     assert second.is_displayed()
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_recording_begins_where_somebody_is_seen(
+    show: Open, illustrate: Illustrate, tmp_path: Path, seen: bool
+) -> None:
+    player = illustrate("demo_ntu_xsub")
+    first = player["recordings"][0]
+    length = len(base64.b64decode(first["xyz"])) // first["frames"]
+    empty = 3 if seen else first["frames"]
+    first["xyz"] = base64.b64encode(bytes(empty * length) + base64.b64decode(first["xyz"])[empty * length :]).decode()
+    path = tmp_path / "page.html"
+    path.write_text(page.render("Player", players={"demo_ntu_xsub": player}))
+    assert frame(show(path)) == (3 if seen else 0)
+
+
 def test_predictions_are_bars_with_the_true_class_marked(show: Open) -> None:
     browser = show()
     first, second = browser.find_elements(By.CSS_SELECTOR, "#player .predictions li")
