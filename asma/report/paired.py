@@ -38,18 +38,25 @@ class Comparison:
 
 
 def compare(a: Row, b: Row) -> Comparison:
-    """Row a against row b. Raises ValueError where they share no seed or not all recordings."""
-    seeds = sorted(set(a.accuracy) & set(b.accuracy))
-    if not seeds:
+    """Row a against row b. Raises ValueError where they share no seed or not all recordings.
+
+    Draws of the labels are averaged within their seed: they fine-tune one pretrained encoder and are no trainings of
+    their own.
+    """
+    runs = sorted(set(a.accuracy) & set(b.accuracy))
+    if not runs:
         raise ValueError(f"{a.ablation.folder} and {b.ablation.folder}: found no common seed, expected at least one")
     if a.names != b.names:
         raise ValueError(f"{a.ablation.folder} and {b.ablation.folder}: found different test recordings")
-    by_recording = np.mean([a.right[s].astype(float) - b.right[s].astype(float) for s in seeds], axis=0)
-    by_seed = np.array([a.accuracy[s] - b.accuracy[s] for s in seeds])
+    by_recording = np.mean([a.right[s].astype(float) - b.right[s].astype(float) for s in runs], axis=0)
+    draws: dict[str, list[float]] = {}
+    for run in runs:
+        draws.setdefault(run.partition(",")[0], []).append(a.accuracy[run] - b.accuracy[run])
+    by_seed = np.array([np.mean(of_seed) for of_seed in draws.values()])
     low = high = p_seeds = None
-    if len(seeds) > 1:
+    if len(by_seed) > 1:
         low, high, p_seeds = _over_seeds(by_seed)
-    return Comparison(float(by_seed.mean()), low, high, p_seeds, _over_recordings(by_recording), len(seeds))
+    return Comparison(float(by_seed.mean()), low, high, p_seeds, _over_recordings(by_recording), len(by_seed))
 
 
 def _over_seeds(difference: np.ndarray) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ def test_the_difference_is_the_mean_over_the_seeds_with_its_interval() -> None:
     assert found.p_seeds == pytest.approx(twin.pvalue)
     assert found.verdict == "better"
     assert paired.compare(b, a).verdict == "worse"
+
+
+def test_draws_of_the_labels_count_within_their_seed() -> None:
+    def drawn(*rights: int) -> Row:
+        labels = ["1, draw 1", "1, draw 2", "2, draw 1", "2, draw 2"]
+        right = dict(zip(labels, map(share, rights), strict=True))
+        return replace(row(share(1)), accuracy={k: float(100 * v.mean()) for k, v in right.items()}, right=right)
+
+    a, b = drawn(30, 34, 28, 28), drawn(20, 20, 20, 20)
+    found, twin = paired.compare(a, b), paired.compare(row(share(32), share(28)), row(share(20), share(20)))
+    assert found.seeds == 2
+    assert (found.difference, found.low, found.high) == pytest.approx((twin.difference, twin.low, twin.high))
+    assert found.p_seeds == pytest.approx(twin.p_seeds)
 
 
 def test_the_test_over_recordings_counts_every_exchange_of_signs() -> None:
