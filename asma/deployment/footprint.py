@@ -38,7 +38,7 @@ class Task:
 
 def peak(task: Task) -> int:
     """Bytes that a fresh process held at most for a task. Raises RuntimeError with the last thing it said."""
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(task), default=str)],

@@ -108,9 +108,7 @@ def render(
             raise ValueError(f"{claim.claim}: found {claim.verdict!r}, expected one of {', '.join(VERDICTS)}")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page.policies["json.dumps_kwargs"] = {}  # keys in the order given
-    page.filters["code"] = lambda text: Markup(
-        re.sub("`([^`]+)`", r"<code>\1</code>", str(text))
-    )  # of text escaped before
+    page.filters["code"] = _code
     only = list((titles or {}).values())
     runs, numbers = _runs(of)
     return page.from_string(_own("page.html")).render(
@@ -135,7 +133,7 @@ def render(
 
 
 def _code(text: Markup) -> Markup:
-    """What stands between backticks as code."""
+    """What stands between backticks as code; the rest was escaped before."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(text)))
 
 

@@ -144,6 +144,15 @@ def test_the_clip_that_is_weighed_has_the_most_people(
     assert np.array_equal(clip, x[1].numpy())
 
 
+@pytest.mark.slow
+def test_a_process_of_its_own_finds_the_package_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert footprint.peak(footprint.Task("onnx_fp32", 1)) > 10e6
+
+
 def test_a_process_that_fails_is_named_with_its_last_word(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"onnx_fp32, .*: ended with status 1: FileNotFoundError: .*gone.onnx"):
         np.save(tmp_path / "clip.npy", clips(1)[0].numpy())
