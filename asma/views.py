@@ -6,7 +6,7 @@ augmented in its Fig. 2(b), as PSTL's code does; augmented is what is built here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -58,27 +58,26 @@ class AsmaViews:
         if self.mirror.device != x.device:
             self.mirror = self.mirror.to(x.device)
         sides = augment.sides(x, self.mirror, self.augmenting)
-
-        anchor = View(augment.apply(sides, augment.sample(self.augmenting, N, T, generator)))
-
-        drawn = augment.sample(self.augmenting, N, T, generator)
+        anchor, joint_masked = (augment.numbers(self.augmenting, N, T, generator) for _ in range(2))
         kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)
-        view = augment.apply(sides, drawn)
-        if self.mask.operation == "remove":
-            joint_masked = View(view, kept_joints)
-        else:
-            joint_masked = View(masking.zero_joints(view, kept_joints))
+        frame_masked = augment.numbers(self.augmenting, N, T, generator)
+        drawn = augment.drawn(self.augmenting, T, anchor, joint_masked, frame_masked)
 
-        drawn = augment.sample(self.augmenting, N, T, generator)
+        first, second = augment.apply(sides, drawn[: 2 * N]).split(N)
+        if self.mask.operation == "remove":
+            spatial = View(second, kept_joints)
+        else:
+            spatial = View(masking.zero_joints(second, kept_joints))
+
+        drawn = drawn[2 * N :]
         if self.mask.score == "view":
             scores = motion.score(augment.apply(sides, drawn), self.scoring)
         else:
             scores = scores.gather(1, drawn.frames)  # the score of a frame goes wherever the crop takes the frame
         kept = masking.choose_frames(self.motion, self.mask, scores, generator)
         if self.mask.operation == "zero":
-            frame_masked = View(masking.zero_frames(augment.apply(sides, drawn), kept))
+            temporal = View(masking.zero_frames(augment.apply(sides, drawn), kept))
         else:
             # frames that will not be seen are not augmented either
-            frames = drawn.frames.gather(1, kept)
-            frame_masked = View(augment.apply(sides, augment.Draw(frames, drawn.matrix, drawn.flip)))
-        return Views(anchor, joint_masked, frame_masked)
+            temporal = View(augment.apply(sides, replace(drawn, frames=drawn.frames.gather(1, kept))))
+        return Views(View(first), spatial, temporal)
