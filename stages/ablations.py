@@ -8,10 +8,10 @@ from asma import cli, params, tracking
 from asma.report import ablation_tables, ablations, claims, figures, page, tables
 
 
-def main(runs: Path, out: Path) -> None:
+def main(runs: Path, out: Path, missing: str = "error") -> None:
     content = params.read()
     with tracking.run("ablations") as log:
-        found = ablations.collect(content, runs)
+        found = ablations.collect(content, runs, missing)
         made = ablation_tables.all_tables(found, content)
         tested = claims.put_to_the_test(found)
         said, how = tables.note(found), ablation_tables.made_by(found, content)

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from asma.data.sets import dataset_of
 from asma.params import section_of
 from asma.report import claims, tables
 from asma.report.ablations import Ablation, Found, Row, chosen
@@ -152,7 +153,10 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
     sentences.append(
         f"Streams: {', '.join(found.streams)}; seeds: {seeds}. Every row of a benchmark by the same schedule."
     )
-    return " ".join([*sentences, "Made by `make ablations` from the `ablations` of params.yaml."])
+    sentences.append("Made by `make ablations` from the `ablations` of params.yaml.")
+    if found.missing:
+        sentences.append(f"As far as it has got: runs still missing, with the rows that need them: {found.missing}.")
+    return " ".join(sentences)
 
 
 def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> str:
@@ -245,8 +249,8 @@ def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
 
 
 def _schedule(params: Mapping[str, Any], benchmark: str) -> str:
-    owner = max((name for name in params["sets"] if benchmark.startswith(f"{name}_")), key=len)
-    return str(params["sets"][owner]["schedule"])
+    sets = params["sets"]
+    return str(sets[dataset_of(benchmark, list(sets))[0]]["schedule"])
 
 
 def _whose(ablation: Ablation) -> str:

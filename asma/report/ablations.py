@@ -1,10 +1,12 @@
 """What the ablations found.   runs/ablations/<stage>/<axes>/metrics.json, logits.npz → outcomes
 
-Only what `ablations` of params.yaml lists is read, over all its seeds; a run that is listed and not there is an error.
+Only what `ablations` of params.yaml lists is read, over all its seeds; a run that is listed and not there is an error,
+or where one wants to see how far a long grid has got, leaves the rows out that need it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,10 +17,11 @@ import numpy as np
 
 from asma import evaluation
 from asma.params import DEFAULT
-from asma.report.collect import ReportError, Run
+from asma.report.collect import ReportError, Run, titled
 
 T = TypeVar("T")
 DRAW = "finetune.draw="
+MISSING = ("error", "leave_out")
 _LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
 
 
@@ -89,6 +92,7 @@ class Found:
     first: str
     second: str
     demonstrations: frozenset[str] = field(default_factory=frozenset)
+    missing: int = 0  # runs of the grid that are not there, their rows left out
 
     @property
     def stream(self) -> str:
@@ -97,7 +101,7 @@ class Found:
 
     def title(self, benchmark: str) -> str:
         """The benchmark's name, called a demonstration where it is one."""
-        return f"{benchmark} (demonstration)" if benchmark in self.demonstrations else benchmark
+        return titled(benchmark, self.demonstrations)
 
     def get(self, ablation: Ablation, mode: str, benchmark: str, stream: str | None = None) -> Row | None:
         """One row; None where the grid does not have it."""
@@ -123,29 +127,34 @@ def grid(params: Mapping[str, Any]) -> list[Ablation]:
     return list(dict.fromkeys(lines))
 
 
-def collect(params: Mapping[str, Any], runs: Path) -> Found:
-    """Read every run of the grid. Raises ReportError naming all that are missing."""
+def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Found:
+    """Read every run of the grid. Raises ReportError naming all that are missing, unless told to leave them out.
+
+    `leave_out` keeps the rows all of whose seeds are there, and an ensemble where all its streams are.
+    """
+    if missing not in MISSING:
+        raise ReportError(f"missing: found {missing!r}, expected {' or '.join(MISSING)}")
     how, weights = _section(params), {str(k): float(v) for k, v in params["ensemble"]["weights"].items()}
     streams, seeds = [str(s) for s in how["streams"]], [int(s) for s in how["seeds"]]
     lines, benchmarks = grid(params), [str(b) for b in how["benchmarks"]]
-    folders = [
-        runs / a.folder / b / s / str(seed) for a in lines for b in benchmarks for s in streams for seed in seeds
-    ]
-    missing = [folder for folder in folders if not (folder / "metrics.json").is_file()]
-    if missing:
-        shown = "\n".join(f"  {folder}" for folder in missing[:20])
-        raise ReportError(
-            f"{len(missing)} of {len(folders)} ablations are missing; `make ablations` makes them:\n{shown}"
-        )
-    rows = [
-        row
-        for ablation in lines
-        for benchmark in benchmarks
-        for row in _rows(ablation, benchmark, streams, seeds, runs / ablation.folder / benchmark, weights)
-    ]
+    absent: list[Path] = []
+    rows: list[Row] = []
+    for ablation, benchmark in itertools.product(lines, benchmarks):
+        folder, there = runs / ablation.folder / benchmark, []
+        for stream in streams:
+            gone = [seed for seed in seeds if not (folder / stream / str(seed) / "metrics.json").is_file()]
+            absent += [folder / stream / str(seed) for seed in gone]
+            there += [] if gone else [stream]
+        if there and (missing == "leave_out" or not absent):
+            rows += _rows(ablation, benchmark, there, streams, seeds, folder, weights)
+    if absent and missing == "error":
+        shown = "\n".join(f"  {folder}" for folder in absent[:20])
+        total = len(lines) * len(benchmarks) * len(streams) * len(seeds)
+        raise ReportError(f"{len(absent)} of {total} ablations are missing; `make ablations` makes them:\n{shown}")
     rows = _over_draws(rows)
     demonstrations = frozenset(row.benchmark for row in rows if row.demonstration)
-    return Found(rows, benchmarks, streams, seeds, params["fuse"]["first"], params["fuse"]["second"], demonstrations)
+    both = (params["fuse"]["first"], params["fuse"]["second"])
+    return Found(rows, benchmarks, streams, seeds, *both, demonstrations, len(absent))
 
 
 def _over_draws(rows: list[Row]) -> list[Row]:
@@ -175,9 +184,15 @@ def _labelled(by_seed: dict[str, T], draw: str) -> dict[str, T]:
 
 
 def _rows(
-    ablation: Ablation, benchmark: str, streams: list[str], seeds: list[int], folder: Path, weights: Mapping[str, float]
+    ablation: Ablation,
+    benchmark: str,
+    streams: list[str],
+    every: list[str],
+    seeds: list[int],
+    folder: Path,
+    weights: Mapping[str, float],
 ) -> Iterator[Row]:
-    """The rows of one line on one benchmark: a mode and stream each, and the ensemble of several streams."""
+    """The rows of one line on one benchmark: a mode and stream each, and the ensemble where `every` stream is there."""
     told = {stream: _read(folder / stream / str(seeds[0])) for stream in streams}
     logits = {(s, n): evaluation.load_logits(folder / s / str(n) / "logits.npz") for s in streams for n in seeds}
     for mode in logits[streams[0], seeds[0]][2]:
@@ -186,7 +201,7 @@ def _rows(
             parts = {stream: logits[stream, seed] for stream in streams}
             for stream, (names, labels, by_mode) in parts.items():
                 of_stream.setdefault(stream, {})[seed] = _right(names, by_mode[mode], names, labels)
-            if len(streams) > 1:
+            if len(streams) == len(every) > 1:
                 names, added = evaluation.ensemble({s: (p[0], p[2][mode]) for s, p in parts.items()}, weights)
                 all_names, labels, _ = parts[streams[0]]
                 of_stream.setdefault(f"{len(streams)}s", {})[seed] = _right(names, added, all_names, labels)

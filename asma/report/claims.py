@@ -163,10 +163,13 @@ def put_to_the_test(found: Found) -> list[Tested]:
 
 
 def _comparisons(claim: Claim, benchmark: str, found: Found) -> Iterator[tuple[str, Row, Row, Comparison]]:
+    """In the stream that the tables are of, or where that was not run in the first single one that was."""
     for what, this, that in claim.pairs:
-        a, b = (found.get(ablation, mode, benchmark, stream) for ablation, mode, stream in (this, that))
-        if a and b:
-            yield what, a, b, compare(a, b)
+        for default in dict.fromkeys((found.stream, *found.streams)):
+            a, b = (found.get(ablation, mode, benchmark, stream or default) for ablation, mode, stream in (this, that))
+            if a and b:
+                yield what, a, b, compare(a, b)
+                break
 
 
 def table(tested: Tested, title: str) -> Table:
@@ -175,6 +178,7 @@ def table(tested: Tested, title: str) -> Table:
         Line(
             [
                 what,
+                a.stream if a.stream == b.stream else f"{a.stream}, {b.stream}",
                 a.spread,
                 b.spread,
                 points(c.difference),
@@ -191,8 +195,8 @@ def table(tested: Tested, title: str) -> Table:
         f"Top-1 in per cent, mean ± deviation over {n} seeds; difference in points with its 95 % interval; "
         "p of a paired t over the seeds and of a sign-flip test over the recordings."
     )
-    header = ["Comparison", "This", "That", "Difference", "95 %", "p seeds", "p recordings"]
-    return Table(title, caption, header, 1, lines)
+    header = ["Comparison", "Stream", "This", "That", "Difference", "95 %", "p seeds", "p recordings"]
+    return Table(title, caption, header, 2, lines)
 
 
 def _p(value: float | None) -> str:

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from asma.data.sets import dataset_of
+
 COLUMNS = (
     "benchmark",
     "stage",
@@ -140,7 +142,12 @@ class Results:
 
     def title(self, benchmark: str) -> str:
         """The benchmark's name, called a demonstration where it is one."""
-        return f"{benchmark} (demonstration)" if benchmark in self.demonstrations else benchmark
+        return titled(benchmark, self.demonstrations)
+
+
+def titled(benchmark: str, demonstrations: frozenset[str]) -> str:
+    """`demo_ntu_xsub (demonstration)`: a benchmark as every table and figure names it."""
+    return f"{benchmark} (demonstration)" if benchmark in demonstrations else benchmark
 
 
 def expected(params: Mapping[str, Any]) -> Iterator[Expected]:
@@ -375,13 +382,8 @@ def _transfers(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _demonstrations(params: Mapping[str, Any], benchmarks: list[str]) -> frozenset[str]:
     """The benchmarks `<dataset>_<split>` of sets that are marked as demonstrations."""
-    sets = params.get("sets") or {}
-    marked = set()
-    for benchmark in benchmarks:
-        owners = [name for name in sets if benchmark.startswith(f"{name}_")]
-        if owners and (sets[max(owners, key=len)] or {}).get("demonstration"):
-            marked.add(benchmark)
-    return frozenset(marked)
+    sets = params["sets"]
+    return frozenset(b for b in benchmarks if sets[dataset_of(b, list(sets))[0]].get("demonstration"))
 
 
 def finite(value: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from asma.report import ablations
+from asma.report import ablation_tables, ablations
 from asma.report.ablations import Ablation
 from asma.report.collect import ReportError
 from tests.report.grid import N, lay, params, share
@@ -55,6 +55,20 @@ def test_all_missing_runs_are_named_at_once(tmp_path: Path) -> None:
         (gone / str(seed) / "metrics.json").unlink()
     with pytest.raises(ReportError, match=rf"2 of \d+ ablations are missing(.|\n)*{gone}/1\n  {gone}/3"):
         ablations.collect(params(), runs)
+
+
+def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
+    content = params(streams=["joint", "bone"])
+    runs = lay(tmp_path, content, by_seed)
+    line = Ablation("probe", ("lowdeg_highmot",), change=None)
+    (runs / line.folder / "demo_xsub" / "bone" / "2" / "metrics.json").unlink()
+    found = ablations.collect(content, runs, "leave_out")
+    rows = {row.stream for row in found.rows if row.ablation == line}
+    whole = {row.stream for row in found.rows if row.ablation.who == ("highdeg_lowmot",)}
+    assert (rows, whole, found.missing) == ({"joint"}, {"joint", "bone", "2s"}, 1)
+    assert "runs still missing, with the rows that need them: 1." in ablation_tables.made_by(found, content)
+    with pytest.raises(ReportError, match="missing: found 'skip', expected error or leave_out"):
+        ablations.collect(content, runs, "skip")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,18 @@ def test_a_claim_is_open_where_nothing_differs(tmp_path: Path) -> None:
 def test_a_claim_whose_rows_are_not_in_the_grid_was_not_run(tmp_path: Path) -> None:
     one = put(tmp_path, {})["streams"]
     assert (one.verdict, one.sentence) == (claims.ABSENT, "Was not run.")
+
+
+def test_where_not_all_streams_were_run_a_single_one_is_compared_and_named(tmp_path: Path) -> None:
+    content = params(streams=["joint", "bone"])
+    runs = lay(tmp_path, content, lambda ablation, mode, stream, seed: share(10 + seed + 5 * (stream == "bone")))
+    for folder in runs.glob("probe/*/*/*/bone"):
+        shutil.rmtree(folder)
+    found = ablations.collect(content, runs, "leave_out")
+    tested = {one.claim.key: one for one in claims.put_to_the_test(found)}
+    streams = {key: [line.cells[1] for line in claims.table(one, "").lines] for key, one in tested.items()}
+    assert streams["pretraining"] == ["joint", "joint", "2s", "2s"]
+    assert streams["alignment"] == ["2s"] * 3
 
 
 def test_two_kinds_are_compared_with_two_of_one_kind(tmp_path: Path) -> None:
