@@ -13,6 +13,7 @@ here. The control of both is `labels`: the same student, as long and as fast as 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -38,8 +39,8 @@ class Distill(Fit):
 
     teachers: list[str]  # where the teacher's encoders come from: pretrain, finetune
     form: str = "logits"  # what the student learns: logits, features (Appendix C), or labels (the control)
-    temperature: float = 8.0  # τ of Eq. 13
-    temperatures: dict[str, float] = field(default_factory=dict)  # by benchmark, where it differs
+    temperature: float | Literal["by_benchmark"] = "by_benchmark"  # τ of Eq. 13: one for all, or as follows
+    temperatures: dict[str, float] = field(default_factory=lambda: {"default": 8.0})  # by benchmark, where it differs
     direction: str = "forward"  # KL(teacher ‖ student); reverse is Eq. 14 to the letter
     tempered: str = "both"  # which logits τ divides; teacher is Eq. 13 to the letter
     scaled: bool = False  # times τ²
@@ -53,6 +54,8 @@ class Distill(Fit):
         super().__post_init__()
         if self.form not in FORMS:
             raise ValueError(f"distill.form: found {self.form!r}, expected one of {', '.join(FORMS)}")
+        if "default" not in self.temperatures:
+            raise ValueError(f"distill.temperatures: found {sorted(self.temperatures)}, expected 'default' among them")
         for key in ("layers", "width", "dim"):
             if getattr(self, key) < 1:
                 raise ValueError(f"distill.{key}: found {getattr(self, key)}, expected 1 or more")
@@ -64,7 +67,9 @@ class Distill(Fit):
 
     def tau(self, benchmark: str) -> float:
         """The temperature of one benchmark."""
-        return self.temperatures.get(benchmark, self.temperature)
+        if self.temperature == "by_benchmark":
+            return self.temperatures.get(benchmark, self.temperatures["default"])
+        return self.temperature
 
     def mode(self, teacher: str) -> str:
         """How results of this form are named: `distilled_probed`, `feature_distilled_finetuned`, `scratch_probed`.

@@ -114,6 +114,15 @@ def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**value, **nested}
 
 
+def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
+    """`<dataset>_<split>` → (dataset, split). Raises ParamsError where no data set of the list fits."""
+    fitting = [d for d in datasets if benchmark.startswith(f"{d}_")]
+    if not fitting:
+        raise ParamsError(f"benchmark {benchmark!r}: expected <dataset>_<split> with a dataset of {datasets}")
+    dataset = max(fitting, key=len)
+    return dataset, benchmark.removeprefix(f"{dataset}_")
+
+
 def check_schedule(schedule: str, where: str, file: Path = FILE) -> None:
     """Raise ParamsError unless `paper` or some section's `schedules` has this name: a misspelt one would mean paper."""
     sections = [value for value in read(file).values() if isinstance(value, dict)]

@@ -14,7 +14,7 @@ PUBLISHED = Path("asma/data/lists/published_counts.yaml")
 
 def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     content = params.read()
-    dataset, name = sets.dataset_of(benchmark, content["datasets"])
+    dataset, name = params.dataset_of(benchmark, content["datasets"])
     set_ = params.load(f"sets.{dataset}", sets.Set)
     if name not in set_.splits:
         known = ", ".join(set_.splits) or "none"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from asma import efficiency, skeleton
+from asma import efficiency, params, skeleton
 from asma.backbones import pool
 from asma.backbones.stgcn import Block
 from asma.distillation import Distill, Student
@@ -73,9 +73,19 @@ def test_its_logits_are_a_linear_map_of_its_embedding(generator: Generator) -> N
 
 
 def test_the_temperature_may_differ_by_benchmark() -> None:
-    how = Distill(**{**vars(HOW), "temperature": 8.0, "temperatures": {"ntu60_xview": 9.0}})
+    how = Distill(**{**vars(HOW), "temperatures": {"default": 8.0, "ntu60_xview": 9.0}})
     assert how.tau("ntu60_xview") == 9.0
     assert how.tau("ntu60_xsub") == 8.0
+
+
+def test_a_number_is_the_temperature_of_every_benchmark() -> None:
+    section = {**params.section("distill"), "temperature": 4.0}
+    how = params.build(section, Distill, "distill")
+    assert how.temperatures["ntu60_xview"] == 9.0 and how.tau("ntu60_xview") == 4.0
+    with pytest.raises(params.ParamsError, match="distill.temperature"):
+        params.build({**section, "temperature": "by_set"}, Distill, "distill")
+    with pytest.raises(params.ParamsError, match="distill.temperatures: found .*'ntu60_xsub'.*expected 'default'"):
+        params.build({**section, "temperatures": {"ntu60_xsub": 8.0}}, Distill, "distill")
 
 
 @pytest.mark.parametrize(

@@ -292,3 +292,19 @@ def test_a_change_that_is_not_a_key_and_a_value_is_an_error(text: str) -> None:
     with pytest.raises(ParamsError, match=r"--change: found .*, expected <key>=<value>"):
         params.change(text)
     assert params.changed() == "default"
+
+
+def test_a_benchmark_is_named_by_its_set_and_its_split() -> None:
+    assert params.dataset_of("ntu60_xsub", ["ntu60", "ntu120"]) == ("ntu60", "xsub")
+    assert params.dataset_of("utd_mhad_xsub", ["utd_mhad"]) == ("utd_mhad", "xsub")
+
+
+def test_the_longest_set_that_fits_is_meant() -> None:
+    assert params.dataset_of("demo_ntu_xsub", ["demo", "demo_ntu"]) == ("demo_ntu", "xsub")
+    assert params.dataset_of("demo_ntu_xsub", ["demo_ntu", "demo"]) == ("demo_ntu", "xsub")
+
+
+@pytest.mark.parametrize("benchmark", ["ntu60", "ntu120_xsub", "ntu60xsub"])
+def test_a_benchmark_of_no_set_is_an_error_that_names_the_sets(benchmark: str) -> None:
+    with pytest.raises(ValueError, match=f"benchmark '{benchmark}': expected <dataset>_<split> .*'ntu60'"):
+        params.dataset_of(benchmark, ["ntu60"])

@@ -30,12 +30,3 @@ class Split:
     column: str
     train: list[Any]
     test: list[Any] | None = None  # None: everyone else
-
-
-def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
-    """`<dataset>_<split>` → (dataset, split). Raises ValueError where no data set of the list fits."""
-    fitting = [d for d in datasets if benchmark.startswith(f"{d}_")]
-    if not fitting:
-        raise ValueError(f"benchmark {benchmark!r}: expected <dataset>_<split> with a dataset of {datasets}")
-    dataset = max(fitting, key=len)
-    return dataset, benchmark.removeprefix(f"{dataset}_")

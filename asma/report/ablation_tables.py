@@ -9,8 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from asma.data.sets import dataset_of
-from asma.params import section_of
+from asma.params import dataset_of, section_of
 from asma.report import claims, tables
 from asma.report.ablations import Ablation, Found, Row, chosen
 from asma.report.figures import COLOURS, STYLE

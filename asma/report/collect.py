@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asma.data.sets import dataset_of
+from asma.params import dataset_of
 
 COLUMNS = (
     "benchmark",
@@ -382,7 +382,7 @@ def _transfers(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 def _demonstrations(params: Mapping[str, Any], benchmarks: list[str]) -> frozenset[str]:
     """The benchmarks `<dataset>_<split>` of sets that are marked as demonstrations."""
-    sets = params["sets"]
+    sets = params.get("sets") or {}
     return frozenset(b for b in benchmarks if sets[dataset_of(b, list(sets))[0]].get("demonstration"))
 
 

@@ -7,26 +7,9 @@ import yaml
 
 from asma import params, skeleton
 from asma.augment import Augment
-from asma.data import sets
 from asma.data.sets import Set
 
 CONTENT = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-
-
-def test_a_benchmark_is_named_by_its_set_and_its_split() -> None:
-    assert sets.dataset_of("ntu60_xsub", ["ntu60", "ntu120"]) == ("ntu60", "xsub")
-    assert sets.dataset_of("utd_mhad_xsub", ["utd_mhad"]) == ("utd_mhad", "xsub")
-
-
-def test_the_longest_set_that_fits_is_meant() -> None:
-    assert sets.dataset_of("demo_ntu_xsub", ["demo", "demo_ntu"]) == ("demo_ntu", "xsub")
-    assert sets.dataset_of("demo_ntu_xsub", ["demo_ntu", "demo"]) == ("demo_ntu", "xsub")
-
-
-@pytest.mark.parametrize("benchmark", ["ntu60", "ntu120_xsub", "ntu60xsub"])
-def test_a_benchmark_of_no_set_is_an_error_that_names_the_sets(benchmark: str) -> None:
-    with pytest.raises(ValueError, match=f"benchmark '{benchmark}': expected <dataset>_<split> .*'ntu60'"):
-        sets.dataset_of(benchmark, ["ntu60"])
 
 
 def test_the_paper_s_schedule_holds_unless_a_set_says_otherwise() -> None:
