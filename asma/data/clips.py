@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class Prepare:
         ):
             if getattr(self, key) not in known:
                 raise ValueError(f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
+        for key, least in (("frames", 2), ("max_frames", 1)):
+            if getattr(self, key) < least:
+                raise ValueError(f"prepare.{key}: found {getattr(self, key)}, expected {least} or more")
 
 
 def bodies_by_listing(recording: Recording, M: int) -> np.ndarray:
@@ -59,6 +62,8 @@ def bodies_by_track(recording: Recording, M: int) -> np.ndarray:
     Ids seen in SHORT_TRACK frames or fewer are left out unless there are no others. How much an id moves is
     the variance of its coordinates, summed over x, y and z.
     """
+    seen = (recording.xyz != 0).any(axis=(1, 2))  # less empty slots
+    recording = replace(recording, frame=recording.frame[seen], body=recording.body[seen], xyz=recording.xyz[seen])
     ids, where, frames = np.unique(recording.body, return_inverse=True, return_counts=True)
     lasting = [i for i in range(len(ids)) if frames[i] > SHORT_TRACK] or list(range(len(ids)))
     moved = {i: _movement(recording.xyz[where == i]) for i in lasting}
@@ -100,11 +105,12 @@ def fill_missing(xyz: np.ndarray) -> np.ndarray:
 
 
 def valid_length(xyz: np.ndarray) -> int:
-    """Number of frames in which joint 0 of body 0 is not at the origin: a count, not the last such frame.
+    """Number of frames in which body 0 is there, any of its joints off the origin: a count, not the last such frame.
 
-    So a recording that begins with k empty frames loses its last k, as in the public code.
+    So a recording that begins with k empty frames loses its last k, as in the public code. That looks at joint 0
+    alone, which comes to the same with a Kinect's coordinates, but would find nobody where it is their origin.
     """
-    return int((np.abs(xyz[:, 0, :, 0]).sum(axis=1) != 0).sum())
+    return int((xyz[:, :, :, 0] != 0).any(axis=(1, 2)).sum())
 
 
 def centre(xyz: np.ndarray, joint: int) -> np.ndarray:

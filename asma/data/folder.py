@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from asma.data import text
-from asma.data.recordings import Recording, RecordingError
+from asma.data.recordings import Recording, RecordingError, listed
 from asma.data.survey import Reading, Source, Survey, class_names
 
 INTEGER = re.compile(r"[+-]?\d{1,18}")
@@ -96,9 +96,7 @@ def survey(raw: Path, source: Source) -> Survey:
         if name in source.excluded:
             found.excluded.append(name)
             continue
-        columns: dict[str, int | str] = {
-            field: int(row[field]) if is_whole else row[field] for field, is_whole in whole.items()
-        }
+        columns: dict[str, int | str] = {field: _cell(row[field], is_whole) for field, is_whole in whole.items()}
         path = raw / row["file"]
         found.jobs.append(Job(path, name, labels[row["label"]], columns, source.joints, source.bodies))
     found.jobs.sort(key=lambda job: job.name)
@@ -113,7 +111,7 @@ def read(job: Job) -> Reading:
     what = f"{job.joints} joints x 3" + (f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else "")
     xyz = text.table(job.path, widths, what)
     xyz = xyz.reshape(len(xyz), -1, job.joints, 3)
-    frame, body = np.nonzero((xyz != 0).any(axis=(2, 3)))  # NaN counts as present
+    frame, body = listed(xyz)
     if not len(frame):
         return Reading([], {job.name: "empty: no body in any frame"})
     recording = Recording(
@@ -126,6 +124,12 @@ def read(job: Job) -> Reading:
         xyz=xyz[frame, body],
     )
     return Reading([recording])
+
+
+def _cell(cell: str, whole: bool) -> int | str:
+    """A number where its whole column is of numbers, else a word; 01 is 1 in either, as lists of a split have it."""
+    number = int(cell) if INTEGER.fullmatch(cell) else None
+    return cell if number is None else number if whole else str(number)
 
 
 def _csv(path: Path, needed: list[str]) -> list[tuple[int, dict[str, str]]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from asma.data import text
-from asma.data.recordings import Recording, RecordingError
+from asma.data.recordings import Recording, RecordingError, listed
 from asma.data.survey import Reading, Source, Survey, class_names, files
 
 JOINTS, BODIES, CLASSES = 25, 2, 51
@@ -102,7 +102,6 @@ def read(job: Job) -> Reading:
     width = BODIES * JOINTS * 3
     table = text.table(job.positions, [width], f"{BODIES} bodies x {JOINTS} joints x 3")
     xyz = table.reshape(-1, BODIES, JOINTS, 3)
-    present = (xyz != 0).any(axis=(2, 3))  # NaN counts as present
     shift = 1 if job.slicing == "one_based_inclusive" else 0
     reading = Reading([])
     for line, (action, start, end) in enumerate(intervals, start=1):
@@ -111,7 +110,7 @@ def read(job: Job) -> Reading:
         if begin >= stop:
             reading.left_out[name] = f"frames {start} to {end} hold none of the video's {len(xyz)}"
             continue
-        frame, body = np.nonzero(present[begin:stop])
+        frame, body = listed(xyz[begin:stop])
         if not len(frame):
             reading.left_out[name] = f"frames {start} to {end} are empty: no body in any"
             continue

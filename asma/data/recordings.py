@@ -203,6 +203,17 @@ class Store:
         self.close()
 
 
+def listed(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frame and slot of each row that files with fixed slots for bodies give: xyz (frames, bodies, V, 3).
+
+    An empty slot, all zero, is no row, unless a later one of its frame holds somebody: otherwise that body would take
+    its place among those listed, as if another person had jumped there. NaN counts as present.
+    """
+    present = (xyz != 0).any(axis=(2, 3))
+    frame, slot = np.nonzero(np.maximum.accumulate(present[:, ::-1], axis=1)[:, ::-1])
+    return frame, slot
+
+
 def write_column(group: h5py.Group, name: str, values: Sequence[int | str]) -> None:
     """One value a recording: int64 where all are integers, else UTF-8 text of one width (compressible).
 

@@ -191,12 +191,24 @@ def test_the_valid_length_is_a_count_and_the_last_frames_are_lost() -> None:
     np.testing.assert_array_equal(a, b)
 
 
-def test_only_joint_0_of_body_0_says_whether_a_frame_is_valid() -> None:
-    xyz = np.ones((4, 25, 3, 2), np.float32)
-    xyz[1, 0, :, 0] = 0
-    xyz[2, 1:] = 0
-    xyz[3, 0, :, 0] = [0, 0, -1e-6]
-    assert clips.valid_length(xyz) == 3
+def test_body_0_alone_says_whether_a_frame_is_valid_and_any_of_its_joints_will_do() -> None:
+    xyz = np.ones((5, 25, 3, 2), np.float32)
+    xyz[1, :, :, 0] = 0  # only the other body
+    xyz[2, 0] = 0  # coordinates whose origin is joint 0
+    xyz[3, :, :, 1] = 0
+    xyz[4, 1:] = 0
+    assert clips.valid_length(xyz) == 4
+
+
+def test_a_body_keeps_its_slot_while_the_one_before_it_is_away() -> None:
+    xyz = np.random.default_rng(0).normal(size=(20, 2, 25, 3)).astype(np.float32)
+    xyz[5:9, 0] = 0
+    frame, slot = recordings.listed(xyz)
+    rows = {"frame": frame.astype(np.int32), "body": slot.astype(np.int64), "xyz": xyz[frame, slot]}
+    recording = replace(record([[1]] * 20), **rows)
+    assert np.array_equal(clips.bodies_by_listing(recording, 2), xyz.transpose(0, 2, 3, 1))
+    tracked = clips.bodies_by_track(recording, 2)
+    assert {tracked[5:9, ..., m].any() for m in range(2)} == {True, False}
 
 
 def test_each_body_is_centred_on_its_own_joint_in_every_frame() -> None:

@@ -49,7 +49,7 @@ def test_a_line_a_frame_parted_by_commas_or_blanks_is_read(tmp_path: Path, part:
 
 
 def test_columns_of_integers_are_integers_and_all_others_words(tmp_path: Path) -> None:
-    index = "file,label,subject,camera,setup,hand\nb.csv,0,07,1,,left\na.csv,1,12,,,right\n"
+    index = "file,label,subject,camera,setup,hand\nb.csv,0,07,01,,left\na.csv,1,12,,,right\n"
     two(index, tmp_path)
     _, recordings = read(tmp_path)
     assert [recording.name for recording in recordings] == ["a", "b"]
@@ -117,16 +117,17 @@ def test_class_names_may_come_from_the_parameters(tmp_path: Path) -> None:
         read(tmp_path, class_count=3)
 
 
-def test_bodies_lie_one_after_another_and_an_absent_one_is_no_row(tmp_path: Path) -> None:
+def test_bodies_lie_one_after_another_and_an_absent_one_is_no_row_unless_another_follows(tmp_path: Path) -> None:
     xyz = moving(4, bodies=2)
     xyz[1, 1] = 0
     xyz[2, 0] = 0
     xyz[3] = 0
     put(tmp_path, "file,label\nx.csv,0\ny.csv,0\n", {"x.csv": xyz, "y.csv": moving(3)}, " ")
     _, (recording, single) = read(tmp_path, bodies=2)
-    assert recording.frame.tolist() == [0, 0, 1, 2] and recording.body.tolist() == [0, 1, 0, 1]
+    assert recording.frame.tolist() == [0, 0, 1, 2, 2] and recording.body.tolist() == [0, 1, 0, 0, 1]
     assert recording.length == 4
-    assert np.array_equal(recording.xyz[3], xyz[2, 1].astype(np.float32))
+    assert not recording.xyz[3].any()
+    assert np.array_equal(recording.xyz[4], xyz[2, 1].astype(np.float32))
     assert single.body.tolist() == [0, 0, 0]
 
 

@@ -67,17 +67,17 @@ def test_intervals_are_clamped_to_the_video(tmp_path: Path, slicing: str, begin:
     assert left_out["F002V001C003L003"] == "frames 31 to 40 hold none of the video's 30"
 
 
-def test_an_absent_body_is_no_row_and_ids_say_which_body_it_is(tmp_path: Path) -> None:
+def test_an_absent_body_is_no_row_unless_the_other_is_there_and_ids_say_which_body_it_is(tmp_path: Path) -> None:
     xyz = frames(4)
     xyz[1, 1], xyz[2, 1] = 1.5, 2.5  # the second body comes in frame 1
     xyz[2, 0] = 0  # the first leaves in frame 2
     xyz[3] = 0  # nobody in frame 3
     put(tmp_path, "0002-L", xyz, "1,1,4,2\n")
     recording = read(tmp_path)[0]["F002V001C001L001"]
-    assert recording.frame.tolist() == [0, 1, 1, 2]
-    assert recording.body.tolist() == [0, 0, 1, 1]
+    assert recording.frame.tolist() == [0, 1, 1, 2, 2]
+    assert recording.body.tolist() == [0, 0, 1, 0, 1]
     assert recording.length == 4
-    assert (recording.xyz[2] == 1.5).all() and (recording.xyz[3] == 2.5).all()
+    assert (recording.xyz[2] == 1.5).all() and (recording.xyz[4] == 2.5).all() and not recording.xyz[3].any()
 
 
 def test_empty_clips_are_listed_and_left_out(tmp_path: Path) -> None:
