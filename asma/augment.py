@@ -161,20 +161,21 @@ def sides(x: Tensor, mirror: Tensor, how: Augment) -> Tensor:
     return both
 
 
-def apply(sides: Tensor, drawn: Draw) -> Tensor:
-    """The augmented clips: `sides` of clips (N, 3, T, V, M) → (views·N, 3, T′, V, M), T′ = drawn.frames.shape[1].
+def apply(both: Tensor, draw: Draw) -> Tensor:
+    """The augmented clips: `sides` of clips (N, 3, T, V, M) → (views·N, 3, T′, V, M), T′ = draw.frames.shape[1].
 
-    `drawn` has views·N samples, one view of all clips after another. A frame's channel in a view is a weighted sum of
+    `draw` has views·N samples, one view of all clips after another. A frame's channel in a view is a weighted sum of
     the three channels of one frame of the clip, mirrored or not: crop, shear, rotation and flip are one weighted
-    lookup of rows, with nothing stored in between. Always in full precision.
+    lookup of rows, with nothing stored in between. Always in full precision. Raises ValueError where the samples are
+    no whole number of views.
     """
-    _, N, C, T, V, M = sides.shape
-    of = torch.arange(len(drawn.flip), device=sides.device) % N
-    channel = ((drawn.flip * N + of) * C)[:, None] + torch.arange(C, device=sides.device)
-    rows = channel[:, None] * T + drawn.frames[:, :, None]  # (views·N, T′, C)
+    _, N, C, T, V, M = both.shape
+    if len(draw.flip) % N:
+        raise ValueError(f"draw: found {len(draw.flip)} samples, expected one for each of {N} clips in every view")
+    of = torch.arange(len(draw.flip), device=both.device) % N
+    channel = ((draw.flip * N + of) * C)[:, None] + torch.arange(C, device=both.device)
+    rows = channel[:, None] * T + draw.frames[:, :, None]  # (views·N, T′, C)
     shape = len(of), C, rows.shape[1], C  # the three channels behind every channel of every frame
-    weights = drawn.matrix[:, :, None].expand(shape).reshape(-1, C)
+    weights = draw.matrix[:, :, None].expand(shape).reshape(-1, C)
     rows = rows[:, None].expand(shape).reshape(-1, C)
-    return F.embedding_bag(rows, sides.reshape(-1, V * M), per_sample_weights=weights, mode="sum").view(
-        *shape[:3], V, M
-    )
+    return F.embedding_bag(rows, both.reshape(-1, V * M), per_sample_weights=weights, mode="sum").view(*shape[:3], V, M)

@@ -17,6 +17,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from asma import losses
 from asma.backbones import pool
 from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
@@ -52,8 +53,12 @@ class Distill(Fit):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in FORMS:
-            raise ValueError(f"distill.form: found {self.form!r}, expected one of {', '.join(FORMS)}")
+        for key, known in (("form", FORMS), ("direction", losses.DIRECTIONS), ("tempered", losses.TEMPERED)):
+            if getattr(self, key) not in known:
+                raise ValueError(f"distill.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
+        for key, tau in (("temperature", self.temperature), *self.temperatures.items()):
+            if tau != "by_benchmark" and not tau > 0:
+                raise ValueError(f"distill.temperature(s): {key}: found {tau}, expected more than 0")
         if "default" not in self.temperatures:
             raise ValueError(f"distill.temperatures: found {sorted(self.temperatures)}, expected 'default' among them")
         for key in ("layers", "width", "dim"):

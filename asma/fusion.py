@@ -30,6 +30,13 @@ class Alignment:
     shared_output: bool = True
     tokens: str = "time"  # see asma.backbones.tokens
 
+    def __post_init__(self) -> None:
+        if self.heads < 1:
+            raise ValueError(f"fuse.alignment.heads: found {self.heads}, expected 1 or more")
+        if self.tokens not in backbones.TOKENS:
+            known = ", ".join(backbones.TOKENS)
+            raise ValueError(f"fuse.alignment.tokens: found {self.tokens!r}, expected one of {known}")
+
 
 class CrossAttention(nn.Module):
     """Multi-head scaled dot-product attention of one sequence to another, Eq. 10, before the output map."""

@@ -64,7 +64,7 @@ def strategy(name: str) -> tuple[str, str]:
 
     Raises ValueError on another form.
     """
-    parts = re.fullmatch(r"(low|high|random)deg_(low|high|random)mot(_[1-9]\d*)?", name)
+    parts = re.fullmatch(rf"({'|'.join(DEGREES)})deg_({'|'.join(MOTIONS)})mot(_[1-9]\d*)?", name)
     if not parts:
         raise ValueError(
             f"encoder: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "

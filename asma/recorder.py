@@ -18,7 +18,6 @@ import gc
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -147,11 +146,6 @@ class Recorder:
         """A copy of a file, in a folder of the run's artifacts."""
         with self._tolerant():
             self._client.log_artifact(self.run_id, path, folder)
-
-    def figure(self, path: str) -> None:
-        """The only file of a temporary folder, which it is taken from."""
-        self.artifact(path, "figures")
-        shutil.rmtree(Path(path).parent)
 
     def end(self, status: str, now: int) -> None:
         """End the run: FINISHED, FAILED or KILLED."""

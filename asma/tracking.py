@@ -22,7 +22,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
     from torch import nn
 
 _LONGEST_PARAM = 6000  # characters
@@ -175,12 +173,6 @@ class Log:
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Final figures; nested mappings become dotted names. Raises NotFinite."""
         self._add(dict(_flat(values)), None)
-
-    def figure(self, figure: Figure, name: str) -> None:
-        """A matplotlib figure as an image, `name` with its ending: `confusion.png`."""
-        path = Path(tempfile.mkdtemp(), name)
-        figure.savefig(path)
-        self._recording.tell("figure", str(path))
 
     def artifact(self, path: Path) -> None:
         """A copy of a file, which has to stay as it is until the stage ends."""

@@ -74,10 +74,10 @@ class Run:
     """Section `run` of the parameters: where and in which precision. Changes no result beyond rounding."""
 
     device: str = "auto"  # cuda where there is one, else cpu
-    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are always fp32. auto:
-    # bf16 where the device multiplies it in hardware, else fp32. tf32 exists on NVIDIA GPUs only
+    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are never in 16 bits. auto:
+    # bf16 where the device multiplies it in hardware, else fp32. tf32 exists on NVIDIA GPUs only, for all products
     threads: int = 0  # 0 = as many as torch finds
-    compile: str = "auto"  # networks by torch.compile: on, off, or where it pays, which is on a GPU
+    compile: str = "auto"  # pretraining's networks by torch.compile: on, off, or where it pays, which is on a GPU
     deterministic: bool = True  # the same bytes from the same stage; False lets torch choose faster kernels
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class Run:
                 raise ValueError(f"run.device: found {self.device!r}, expected auto, cpu or cuda") from error
 
     def start(self) -> torch.device:
-        """Set torch up as the parameters say and return the device. Raises ValueError on tf32 without a GPU."""
+        """Set torch up as the parameters say and return the device. Raises ValueError on cuda or tf32 without a GPU."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # use_deterministic_algorithms, less the import of torch's compiler, which has a flag of its own for this
         torch.set_deterministic_debug_mode("error" if self.deterministic else "default")
@@ -106,6 +106,8 @@ class Run:
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         device = torch.device(name)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"run.device: found {name!r}, expected auto or cpu: torch finds no GPU here")
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
         elif self.precision == "tf32":

@@ -46,13 +46,19 @@ class AsmaViews:
         mask: Mask,
         scoring: Motion | None = None,
     ) -> None:
-        """strategy: what the encoder hides, e.g. `lowdeg_highmot`; scoring: only for `mask.score: view`."""
+        """strategy: what the encoder hides, e.g. `lowdeg_highmot`; scoring: only for `mask.score: view`.
+
+        Raises ValueError on another form of a strategy's name.
+        """
         self.degree, self.motion = masking.strategy(strategy)
         self.skeleton, self.augmenting, self.mask, self.scoring = skeleton, augmenting, mask, scoring
         self.mirror = torch.as_tensor(skeleton.mirror)
 
     def __call__(self, x: Tensor, scores: Tensor, generator: Generator) -> Views:
-        """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames."""
+        """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames.
+
+        Raises ValueError where the masks would leave no joint or no frame.
+        """
         N, _, T, _, _ = x.shape
         self.mask.check(self.skeleton, T)
         if self.mirror.device != x.device:

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from asma import cli, illustration, params, tracking
+from asma import cli, illustration, networks, params, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill
-from asma.illustration import Illustrate, inside, judged, masked, networks, player
+from asma.illustration import Illustrate, inside, judged, masked, player
 from asma.masking import Mask
 from asma.protocols.frozen import Fuse
 from asma.training import Run
@@ -27,7 +27,8 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
     fuse, distill = params.load("fuse", Fuse, bench.schedule), params.load("distill", Distill, bench.schedule)
     how.check(streams)
     encoders = [encoder for encoder in dict.fromkeys((fuse.first, fuse.second)) if encoder in content["encoders"]]
-    name, stream, n_classes, device, cpu = bench.name, how.stream, len(bench.classes), run.start(), torch.device("cpu")
+    name, stream, device, cpu = bench.name, how.stream, run.start(), torch.device("cpu")
+    of = bench.skeleton, len(bench.classes)
     with tracking.run("illustrate", benchmark=name) as log:
         log.params({"seed": seed, "illustrate": asdict(how), "mask": asdict(mask), "precision": run.settled(device)})
         test, positions = batches.load(bench, "test", stream, device), batches.load(bench, "test", "joint", cpu).x
@@ -38,25 +39,25 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
         fused: list[judged.Answers] = []
         for encoder in encoders:
             left = runs / "pretrain" / encoder / name / stream / "weights.safetensors"
-            built[encoder] = networks.encoder(bench, architecture, left)
+            built[encoder] = networks.encoder(bench.skeleton, architecture, left)
             left = runs / "probe" / encoder / name
             each += judged.read(left, encoder, "linear", stream, [stream], weights, test.names)
         if how.mode in fuse.modes:
             left = runs / "fuse" / how.mode / name
-            built["both"] = networks.teacher(bench, architecture, fuse.alignment, left / stream / "weights.safetensors")
+            built["both"] = networks.teacher(*of, architecture, fuse.alignment, left / stream / "weights.safetensors")
             fused += judged.read(left, "both", f"aligned_{how.word}", stream, streams, weights, test.names)
         if how.mode in distill.teachers:
             left = runs / "distill" / how.mode / name
-            built["student"] = networks.student(bench, architecture, distill, left / stream / "weights.safetensors")
+            built["student"] = networks.student(*of, architecture, distill, left / stream / "weights.safetensors")
             fused += judged.read(left, "student", f"distilled_{how.word}", stream, streams, weights, test.names)
 
         seen = {word: inside.look(network.to(device), test.x, run) for word, network in built.items()}
         illustration.save(
             out / "figures.npz",
             illustration.about(bench, encoders, labels)
-            | masked.arrays(encoders, mask, bench.skeleton, positions, scores, labels, n_classes, how.draws, seed)
-            | inside.arrays(seen, labels, n_classes, how.classes, how.clips, seed)
-            | judged.arrays([*each, *fused], labels, n_classes),
+            | masked.arrays(encoders, mask, bench.skeleton, positions, scores, labels, of[1], how.draws, seed)
+            | inside.arrays(seen, labels, of[1], how.classes, how.clips, seed)
+            | judged.arrays([*each, *fused], labels, of[1]),
         )
         chosen = player.choose(labels, how.recordings, seed)
         responses = {word: by_joint for word, (_, by_joint) in seen.items()}

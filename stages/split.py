@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from asma import cli, params, tracking
 from asma.data import benchmarks, sets
-
-PUBLISHED = Path("asma/data/lists/published_counts.yaml")
 
 
 def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
@@ -25,7 +21,7 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
         counts = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
         log.metrics({f"n_{part}": count for part, count in counts.items()})
-        published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["counts"].get(dataset, {}).get(name)
+        published = sets.published_counts().get(dataset, {}).get(name)
         beside = f"; published: {published['train']} / {published['test']}" if published else ""
         log.summary(f"{benchmark}: {counts['train']} train / {counts['test']} test{beside}")
 

@@ -167,6 +167,19 @@ def test_without_a_flip_the_other_side_is_not_made(x: Tensor, generator: Generat
     assert torch.equal(augment.apply(one, drawn), apply(x, drawn))
 
 
+@pytest.mark.parametrize("draw", ["sample", "batch"])
+def test_several_views_at_once_are_those_views_one_by_one(draw: str, generator: Generator) -> None:
+    how = Augment(draw=draw)
+    both = augment.sides(torch.randn(8, 3, 12, 25, 2, generator=generator), MIRROR, how)
+    views = [augment.numbers(how, 8, 12, generator) for _ in range(3)]
+    assert draw == "batch" or len({tuple((view.flip < how.flip).tolist()) for view in views}) == 3
+    one_by_one = torch.cat([augment.apply(both, augment.drawn(how, 12, view)) for view in views])
+    together = augment.apply(both, augment.drawn(how, 12, *views))
+    torch.testing.assert_close(together, one_by_one, rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match="draw: found 20 samples, expected one for each of 8 clips"):
+        augment.apply(both, augment.drawn(how, 12, *views)[:20])
+
+
 def test_coordinates_keep_their_full_precision_where_networks_do_not(x: Tensor) -> None:
     def view() -> Tensor:
         return apply(x, augment.sample(Augment(), 4, 12, Generator().manual_seed(1)))

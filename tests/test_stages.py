@@ -73,11 +73,12 @@ ROOMS = {
     "views": "skeleton streams augment masking motion",
     "fusion": "skeleton backbones losses training",
     "distillation": "skeleton backbones losses training",
-    "deployment": "skeleton data training evaluation efficiency backbones fusion distillation",
+    "networks": "skeleton training backbones fusion distillation",
+    "deployment": "skeleton data training evaluation efficiency networks backbones fusion distillation",
     "methods": "skeleton backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "backbones data efficiency evaluation",
-    "illustration": "skeleton masking data backbones fusion distillation training evaluation",
+    "illustration": "skeleton masking data networks backbones fusion distillation training evaluation",
     "repro": "params report",
 }
 

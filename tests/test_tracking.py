@@ -413,14 +413,6 @@ def test_written_metrics_refuse_what_is_not_finite_and_name_it(client: MlflowCli
     assert not path.exists()
 
 
-def test_a_figure_is_kept_with_the_run(client: MlflowClient, warm: Path) -> None:
-    from matplotlib.figure import Figure
-
-    with tracking.run("probe") as log:
-        log.figure(Figure(figsize=(1, 1)), "empty.png")
-    assert (warm / "mlartifacts" / log.run_id / "artifacts" / "figures" / "empty.png").stat().st_size > 0
-
-
 @pytest.mark.slow
 def test_a_registered_model_is_right_for_any_batch_size(
     client: MlflowClient, warm: Path, capfd: pytest.CaptureFixture[str]

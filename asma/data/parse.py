@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from asma.data import folder, ntu, pku
 from asma.data.recordings import Recording, RecordingError, write
+from asma.data.sets import LISTS, published_counts
 from asma.data.survey import Reading, Source, Survey
 from asma.progress import progress as show
 
-LISTS = Path(__file__).parent / "lists"
 ON_ERROR = ("stop", "skip")
 SHOWN = 50  # bad files an error lists before it points to a file
 
@@ -303,11 +302,6 @@ def class_list(name: str | None, count: int | None = None) -> list[str] | None:
     if count is not None and count > len(names):
         raise ValueError(f"class_count: found {count}; expected at most the {len(names)} of list {name}")
     return names[:count]
-
-
-def published_counts() -> dict[str, dict[str, Any]]:
-    """How many recordings the literature counts: dataset → total, unfiltered, and each split."""
-    return yaml.safe_load((LISTS / "published_counts.yaml").read_text(encoding="utf-8"))["counts"]
 
 
 def _one_of(key: str, value: str, known: Any) -> None:

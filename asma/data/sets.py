@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import yaml
+
+LISTS = Path(__file__).parent / "lists"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +16,7 @@ class Set:
     """One data set."""
 
     format: str  # reader: ntu, pku, folder
-    layout: str  # joints and bones: kinect_v2, kinect_v1, or the path of a layout file
+    layout: str  # joints and bones: the name of a file in asma/layouts, where every stage sees it change
     bodies: int  # M, most bodies kept in a clip
     schedule: str = "paper"  # which of the stages' `schedules` holds for it
     demonstration: bool = False  # said wherever its results appear
@@ -22,6 +27,10 @@ class Set:
     slicing: str = "one_based_inclusive"  # PKU-MMD: how label files count frames
     splits: dict[str, Split] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if Path(self.layout).name != self.layout or Path(self.layout).suffix in (".yaml", ".yml"):
+            raise ValueError(f"layout: found {self.layout!r}, expected the name of a file in asma/layouts, kinect_v2")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
@@ -30,3 +39,8 @@ class Split:
     column: str
     train: list[Any]
     test: list[Any] | None = None  # None: everyone else
+
+
+def published_counts() -> dict[str, dict[str, Any]]:
+    """How many recordings the literature counts: dataset → total, unfiltered, and each split."""
+    return yaml.safe_load((LISTS / "published_counts.yaml").read_text(encoding="utf-8"))["counts"]

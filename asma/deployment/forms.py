@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from asma import backbones, training
+from asma import networks
 from asma.backbones import Encoder
 from asma.deployment import edge, inference
 from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
-from asma.fusion import AlignedClassifier, Alignment, Teacher
+from asma.fusion import Alignment, Teacher
 from asma.skeleton import Skeleton
 
 FORMS = ("eager", "compact", "compiled", "onnx_fp32", "onnx_int8")
@@ -56,13 +56,12 @@ class Blueprint:
     def load(self) -> Student | Teacher:
         """The network as it learnt, ready to be used. Raises WeightsError where the file does not fit."""
         if self.name == "student":
-            student = Student(self.skeleton, self.classes, self.distill, self.encoder.partition)
-            training.load_weights(self.weights, student=student)
-            return student.eval().requires_grad_(False)
-        first, second = (backbones.build(self.skeleton, self.encoder) for _ in range(2))
-        classifier = AlignedClassifier(first.dim, self.classes, self.alignment)
-        training.load_weights(self.weights, first=first, second=second, classifier=classifier)
-        return Teacher(first, second, classifier, self.alignment.tokens).eval().requires_grad_(False)
+            found: Student | Teacher = networks.student(
+                self.skeleton, self.classes, self.encoder, self.distill, self.weights
+            )
+        else:
+            found = networks.teacher(self.skeleton, self.classes, self.encoder, self.alignment, self.weights)
+        return found.eval().requires_grad_(False)
 
 
 def in_torch(form: str, network: Student | Teacher, clip_shape: tuple[int, ...]) -> nn.Module:

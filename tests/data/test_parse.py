@@ -20,9 +20,9 @@ from asma.data.parse import (
     class_list,
     names_in,
     parse,
-    published_counts,
 )
 from asma.data.recordings import Recording, RecordingError, Store
+from asma.data.sets import published_counts
 from asma.data.survey import Reading
 
 NTU: dict[str, Any] = {

@@ -1,32 +1,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from asma import backbones, skeleton, training
+from asma import backbones, networks, skeleton, training
 from asma.backbones import Encoder
-from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
-from asma.illustration import networks
 from asma.training import WeightsError
 
 HOW = Encoder(width=4)
 DISTILL = Distill(teachers=[], epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
 
 
-class Bench:
-    """What the networks ask a benchmark."""
-
-    skeleton = skeleton.load("kinect_v1")
-    classes = ("sit", "stand", "jump")
-
-
-BENCH = cast(Benchmark, Bench())
+SKELETON = skeleton.load("kinect_v1")
+OF = SKELETON, 3  # classes
 
 
 @pytest.fixture
@@ -37,25 +28,25 @@ def x(generator: Generator) -> Tensor:
 @torch.no_grad()
 def test_networks_come_back_as_they_were_left(tmp_path: Path, x: Tensor) -> None:
     torch.manual_seed(5)
-    first, second = backbones.build(Bench.skeleton, HOW), backbones.build(Bench.skeleton, HOW)
+    first, second = backbones.build(SKELETON, HOW), backbones.build(SKELETON, HOW)
     alignment = Alignment(heads=2, tokens="space_time")
     classifier = AlignedClassifier(first.dim, 3, alignment)
-    student = Student(Bench.skeleton, 3, DISTILL, HOW.partition)
+    student = Student(SKELETON, 3, DISTILL, HOW.partition)
     fused = Teacher(first, second, classifier, "space_time")
     training.save_weights(tmp_path / "encoder", encoder=first)
     training.save_weights(tmp_path / "fused", first=first, second=second, classifier=classifier)
     training.save_weights(tmp_path / "student", student=student)
-    torch.testing.assert_close(networks.encoder(BENCH, HOW, tmp_path / "encoder").eval()(x), first.eval()(x))
-    torch.testing.assert_close(networks.teacher(BENCH, HOW, alignment, tmp_path / "fused").eval()(x), fused.eval()(x))
-    found = networks.student(BENCH, HOW, DISTILL, tmp_path / "student")
+    torch.testing.assert_close(networks.encoder(SKELETON, HOW, tmp_path / "encoder").eval()(x), first.eval()(x))
+    torch.testing.assert_close(networks.teacher(*OF, HOW, alignment, tmp_path / "fused").eval()(x), fused.eval()(x))
+    found = networks.student(*OF, HOW, DISTILL, tmp_path / "student")
     torch.testing.assert_close(found.eval()(x), student.eval()(x))
 
 
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
-    training.save_weights(tmp_path / "weights", encoder=backbones.build(Bench.skeleton, Encoder(width=8)))
+    training.save_weights(tmp_path / "weights", encoder=backbones.build(SKELETON, Encoder(width=8)))
     with pytest.raises(WeightsError, match="weights: does not fit this encoder"):
-        networks.encoder(BENCH, HOW, tmp_path / "weights")
+        networks.encoder(SKELETON, HOW, tmp_path / "weights")
     with pytest.raises(WeightsError, match="weights: does not fit this first"):
-        networks.teacher(BENCH, HOW, Alignment(), tmp_path / "weights")
+        networks.teacher(*OF, HOW, Alignment(), tmp_path / "weights")
     with pytest.raises(WeightsError, match="weights: does not fit this student"):
-        networks.student(BENCH, HOW, DISTILL, tmp_path / "weights")
+        networks.student(*OF, HOW, DISTILL, tmp_path / "weights")
