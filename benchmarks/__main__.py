@@ -53,21 +53,22 @@ def main() -> None:
         parser.error(f"found {', '.join(sorted(unknown))}; expected any of {', '.join(TOPICS)}")
     chosen = given.topics or TOPICS
     print(machine(), flush=True)
-    results: list[Result] = []
     for topic in TOPICS:
         if topic in chosen:
             print(f"{topic} ...", flush=True)
             found = importlib.import_module(f"benchmarks.{topic}").run(given.full)
             print(table(found) + "\n", flush=True)
-            results += found
-    path = HERE / "results.json"
-    if path.is_file():
-        kept = [Result(**line) for line in json.loads(path.read_text(encoding="utf-8")) if line["topic"] not in chosen]
-        results = sorted([*kept, *results], key=lambda r: TOPICS.index(r.topic))
+            keep(topic, found, HERE)
+    print(f"written to {HERE / 'results.json'} and results.md beside it")
+
+
+def keep(topic: str, found: list[Result], folder: Path) -> None:
+    """Put a topic's results in the place of its earlier ones, at once: a later topic may be interrupted."""
+    path = folder / "results.json"
+    kept = [Result(**line) for line in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    results = sorted([*(r for r in kept if r.topic != topic), *found], key=lambda r: TOPICS.index(r.topic))
     path.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n", encoding="utf-8")
-    lines = [machine(), "", table(results), ""]
-    (HERE / "results.md").write_text("\n".join(lines), encoding="utf-8")
-    print(f"written to {path} and results.md beside it")
+    (folder / "results.md").write_text("\n".join([machine(), "", table(results), ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

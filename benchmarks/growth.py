@@ -60,6 +60,7 @@ def tabling(encoders: int, rounds: int) -> tuple[int, float]:
     params: dict[str, Any] = {
         "benchmarks": ["a_xsub"], "streams": ["joint", "bone", "motion"], "transfers": {}, "sets": {"a": {}},
         "encoders": [f"encoder{i}" for i in range(encoders)], "fuse": {"modes": []}, "distill": {"teachers": []},
+        "export": {"teachers": [], "streams": []},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         plan = list(collect.expected(params))

@@ -17,9 +17,10 @@ def main(runs: Path, out: Path, missing: str = "error") -> None:
         said, how = tables.note(found), ablation_tables.made_by(found, content)
         drawn = ablation_tables.figures(found, content)
         titles = {b: found.title(b) for b in found.benchmarks}
-        run = [t for t in tested if t.comparisons]
-        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.differences) for t in run]
-        html = page.render("ASMa: ablations", text=how, note=said, of=made, drawn=drawn, claims=judged, titles=titles)
+        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.differences) for t in tested]
+        behind = [claims.table(t, f"Claim “{t.claim.key}”: {titles[t.benchmark]}") for t in tested if t.comparisons]
+        of = [*behind, *made]
+        html = page.render("ASMa: ablations", text=how, note=said, of=of, drawn=drawn, claims=judged, titles=titles)
         (out / "ablations").mkdir(parents=True, exist_ok=True)
         for name, text in {
             "ablations.html": html,

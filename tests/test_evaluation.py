@@ -53,6 +53,13 @@ def test_logits_that_are_no_numbers_are_an_error_and_not_a_hit() -> None:
         evaluation.score(logits, np.array([0, 0, 0]))
 
 
+def test_a_sample_is_put_into_its_class_only_where_that_is_strictly_ahead() -> None:
+    logits = np.array([[1.0, 2.0, 0.0], [2.0, 2.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]])
+    assert evaluation.answers(logits, np.array([1, 0, 1, 2, 2])).tolist() == [1, 1, 0, 0, 0]
+    every = np.random.default_rng(0).normal(size=(40, 6))
+    assert (evaluation.answers(every, np.zeros(40, int)) == every.argmax(axis=1)).all()
+
+
 def test_adding_a_constant_to_a_samples_logits_changes_nothing() -> None:
     draw = np.random.default_rng(1)
     logits, labels = draw.normal(size=(30, 6)), draw.integers(0, 6, 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -86,7 +87,12 @@ def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Foun
     plain = [r for r in rows if not r.ablation.changes and (r.ablation.stage, r.ablation.who) in like]
     told = [(f"{own} (default)", r) for r in plain] + [(_value(r), r) for r in changed]
     title = f"{TITLES.get(key, key)}: {name}"
-    return _by_value(title, key, key, told, benchmark, found, several=len({r.ablation.who for r in changed}) > 1)
+    table = _by_value(title, key, key, told, benchmark, found, several=len({r.ablation.who for r in changed}) > 1)
+    draws = max((len(r.accuracy) for r in changed), default=0) // len(found.seeds)
+    if draws < 2:
+        return table
+    over = "averaged within a seed" if len(found.seeds) > 1 else "which the deviation is over"
+    return replace(table, caption=f"{table.caption} {draws} draws of the labels, {over}.")
 
 
 def _by_value(
@@ -173,6 +179,8 @@ def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str)
         text.append(f"## {claim.text}")
         for one in (t for t in tested if t.claim == claim):
             text.append(f"**{one.benchmark}: {one.verdict}.**")
+            if one.comparisons and one.missing:
+                text.append(f"Not run: {'; '.join(one.missing)}.")
             if one.comparisons:
                 made = claims.table(one, one.benchmark)
                 text += [tables.pipe(made), made.caption]

@@ -50,6 +50,17 @@ class Ablation:
         return {key: value for key, _, value in (word.partition("=") for word in words)}
 
 
+def over_draws(values: Mapping[str, float]) -> dict[str, float]:
+    """Values by seed and draw of the labels (`2, draw 5`) → their means by seed.
+
+    Draws of one seed fine-tune one pretrained encoder and are no trainings of their own.
+    """
+    by_seed: dict[str, list[float]] = {}
+    for run, value in values.items():
+        by_seed.setdefault(run.partition(",")[0], []).append(value)
+    return {seed: float(np.mean(of_seed)) for seed, of_seed in by_seed.items()}
+
+
 @dataclass(frozen=True)
 class Row:
     """What one line of the grid came to in one mode, benchmark and stream (`3s`: all together), over the seeds."""
@@ -68,12 +79,14 @@ class Row:
     @property
     def mean(self) -> float:
         """Mean accuracy over the seeds, per cent."""
-        return float(np.mean(list(self.accuracy.values())))
+        return float(np.mean(list(over_draws(self.accuracy).values())))
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation over the seeds (n − 1), per cent; None of one seed."""
-        return float(np.std(list(self.accuracy.values()), ddof=1)) if len(self.accuracy) > 1 else None
+        """Standard deviation (n − 1) over the seeds, of a single one over its draws of the labels, per cent, if any."""
+        by_seed = over_draws(self.accuracy)
+        values = list((by_seed if len(by_seed) > 1 else self.accuracy).values())
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     @property
     def spread(self) -> str:
@@ -242,8 +255,8 @@ def _right(
     """Names in order and whether each recording was put into its class."""
     truth = dict(zip(all_names, labels.tolist(), strict=True))
     order = np.argsort(names)
-    answers = logits.argmax(axis=1)
-    return tuple(names[i] for i in order), np.array([answers[i] == truth[names[i]] for i in order])
+    own = np.array([truth[names[i]] for i in order])
+    return tuple(names[i] for i in order), evaluation.answers(logits[order], own) == own
 
 
 def _read(folder: Path) -> dict[str, Any]:

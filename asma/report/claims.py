@@ -1,7 +1,7 @@
 """The paper's claims, put to the test on the runs of the ablations: what was compared, by how much, and a verdict.
 
-A claim holds on a benchmark where every one of its comparisons came out that way by both tests of `paired`, does not
-hold where one came out the other way, and cannot be told at this size otherwise.
+A claim holds on a benchmark where every one of its comparisons was run and came out that way by both tests of `paired`,
+does not hold where one came out the other way, and cannot be told at this size otherwise.
 """
 
 from __future__ import annotations
@@ -41,17 +41,26 @@ class Tested:
         found = {comparison.verdict for *_, comparison in self.comparisons}
         if not found:
             return ABSENT
-        return FAILS if "worse" in found else HOLDS if found == {"better"} else OPEN
+        if "worse" in found:
+            return FAILS
+        return HOLDS if found == {"better"} and not self.missing else OPEN
+
+    @property
+    def missing(self) -> list[str]:
+        """What the claim compares and the grid has no rows for."""
+        run = {what for what, *_ in self.comparisons}
+        return [what for what, *_ in self.claim.pairs if what not in run]
 
     @property
     def differences(self) -> str:
-        """What was found, in a sentence; empty where nothing was compared."""
+        """What was found and what was not run, in a sentence or two; empty where nothing was compared."""
         said = "; ".join(
             f"{what}: {points(c.difference)} points"
             + (f" ({points(c.low)} to {points(c.high)})" if c.low is not None and c.high is not None else "")
             for what, _, _, c in self.comparisons
         )
-        return f"{said[0].upper()}{said[1:]}." if said else ""
+        left = f" Not run: {'; '.join(self.missing)}." if self.missing else ""
+        return f"{said[0].upper()}{said[1:]}.{left}" if said else ""
 
     @property
     def sentence(self) -> str:
@@ -185,7 +194,8 @@ def table(tested: Tested, title: str) -> Table:
                 f"{points(c.low)} to {points(c.high)}" if c.low is not None and c.high is not None else NONE,
                 _p(c.p_seeds),
                 _p(c.p_recordings),
-            ]
+            ],
+            runs={2: a.runs, 3: b.runs},
         )
         for what, a, b, c in tested.comparisons
     ]

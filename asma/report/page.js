@@ -8,7 +8,7 @@
     const text = row.cells[column].textContent.trim();
     if (text === NONE || text === "") return null;
     if (word) return text;
-    const number = parseFloat(text.replaceAll(",", ""));
+    const number = parseFloat(text.replaceAll(",", "").replace(/^<\s*/, "")); // "< 0.001" is 0.001
     return Number.isNaN(number) ? null : number;
   }
 

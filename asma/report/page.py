@@ -24,7 +24,7 @@ from asma.report.tables import Table
 # Where `make ui` serves MLflow; the first experiment of a fresh store has number 1 (0 is MLflow's own).
 MLFLOW = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
 MANY = 4  # figures of one group that are open from the start
-VERDICTS = {"holds": "✓", "does not hold": "✗", "cannot be told": "?"}
+VERDICTS = {"holds": "✓", "does not hold": "✗", "cannot be told": "?", "was not run": "–"}
 
 INTRODUCTION = """\
 ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: one does \
@@ -62,7 +62,6 @@ class Drawing:
 GROUPS = (
     ("results", "Accuracy", "Top-1 accuracy of every encoder and way of judging it; a line across a bar is published."),
     ("ablation", "Ablations", "What changes when one choice of the method does."),
-    ("claim", "Claims", "The rows that each claim compares."),
     ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
     ("activation", "Where the encoders look", "How strongly each joint excites the encoders and the fused model."),
     ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),

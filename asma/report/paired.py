@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from asma.report.ablations import Row
+from asma.report.ablations import Row, over_draws
 
 LEVEL = 0.05
 RESAMPLES = 9999
@@ -23,7 +23,7 @@ class Comparison:
     """a − b in points of accuracy, over n seeds that both have."""
 
     difference: float
-    low: float | None  # 95 % interval over the seeds, None of one seed
+    low: float | None  # 95 % interval over the seeds, None of one seed or where all seeds agree
     high: float | None
     p_seeds: float | None  # paired t, two-sided
     p_recordings: float  # sign-flip permutation of the recordings' mean differences, two-sided
@@ -40,8 +40,7 @@ class Comparison:
 def compare(a: Row, b: Row) -> Comparison:
     """Row a against row b. Raises ValueError where they share no seed or not all recordings.
 
-    Draws of the labels are averaged within their seed: they fine-tune one pretrained encoder and are no trainings of
-    their own.
+    Draws of the labels are averaged within their seed.
     """
     runs = sorted(set(a.accuracy) & set(b.accuracy))
     if not runs:
@@ -49,21 +48,17 @@ def compare(a: Row, b: Row) -> Comparison:
     if a.names != b.names:
         raise ValueError(f"{a.ablation.folder} and {b.ablation.folder}: found different test recordings")
     by_recording = np.mean([a.right[s].astype(float) - b.right[s].astype(float) for s in runs], axis=0)
-    draws: dict[str, list[float]] = {}
-    for run in runs:
-        draws.setdefault(run.partition(",")[0], []).append(a.accuracy[run] - b.accuracy[run])
-    by_seed = np.array([np.mean(of_seed) for of_seed in draws.values()])
+    by_seed = np.array(list(over_draws({run: a.accuracy[run] - b.accuracy[run] for run in runs}).values()))
     low = high = p_seeds = None
     if len(by_seed) > 1:
         low, high, p_seeds = _over_seeds(by_seed)
     return Comparison(float(by_seed.mean()), low, high, p_seeds, _over_recordings(by_recording), len(by_seed))
 
 
-def _over_seeds(difference: np.ndarray) -> tuple[float, float, float]:
-    """95 % interval and p of the mean of the differences (n,), n ≥ 2."""
+def _over_seeds(difference: np.ndarray) -> tuple[float | None, float | None, float]:
+    """95 % interval (None where nothing spreads) and p of the mean of the differences (n,), n ≥ 2."""
     if np.allclose(difference, difference[0]):  # no spread, so t is not defined; what is left is the sign
-        mean = float(difference[0])
-        return mean, mean, 1.0 if mean == 0 else 2 * 0.5 ** len(difference)
+        return None, None, 1.0 if difference[0] == 0 else 2 * 0.5 ** len(difference)
     found = stats.ttest_1samp(difference, 0.0)
     interval = found.confidence_interval(1 - LEVEL)
     return float(interval.low), float(interval.high), float(found.pvalue)
@@ -79,6 +74,7 @@ def _over_recordings(difference: np.ndarray) -> float:
         np.mean,
         permutation_type="samples",
         n_resamples=RESAMPLES,
+        batch=max(1, 2**20 // len(moved)),  # all at once would take gigabytes
         rng=np.random.default_rng(0),
         vectorized=True,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from asma.report import ablation_tables, ablations
-from asma.report.ablations import Ablation, Found
+from asma.report.ablations import Ablation, Found, Row
 from asma.report.tables import Table
 from tests.report.grid import lay, params, share
 
@@ -74,6 +74,24 @@ def test_draws_of_labels_are_lines_of_their_share(tmp_path: Path) -> None:
     table = next(t for t in ablation_tables.all_tables(found, content) if t.title.startswith("Share"))
     # the draws of one share and encoder are one line: their mean over draws and seeds
     assert [line.cells[0] for line in table.lines] == ["0.1", "1.0 (default)"]
+
+
+def test_draws_of_labels_are_averaged_within_their_seed(tmp_path: Path) -> None:
+    def drawn(seeds: list[int]) -> Row:
+        content = params(seeds=seeds, labels=[f"finetune.labels=0.1+finetune.draw={n}" for n in (1, 2)])
+        runs = lay(
+            tmp_path / str(len(seeds)),
+            content,
+            lambda line, mode, stream, seed: share(10 * seed + 4 * ("draw=2" in str(line.change))),
+        )
+        found = ablations.collect(content, runs)
+        table = named(found)["Share of the labels"]
+        assert f"2 draws of the labels, {'averaged' if len(seeds) > 1 else 'which the deviation'}" in table.caption
+        return next(row for row in found.rows if row.ablation.changes == {"finetune.labels": "0.1"})
+
+    several, single = drawn([1, 2, 3]), drawn([1])
+    assert (several.mean, several.deviation) == (55.0, 25.0)
+    assert single.mean == 30.0 and single.deviation == pytest.approx(np.std([25.0, 35.0], ddof=1))
 
 
 def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_path: Path) -> None:

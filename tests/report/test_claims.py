@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,21 @@ def test_a_claim_holds_where_all_its_comparisons_do(tmp_path: Path) -> None:
     assert [c.verdict for *_, c in one.comparisons] == ["better"] * 3
     assert one.verdict == claims.HOLDS
     assert one.sentence.startswith("Holds. Alignment against average: +50.8 points (")
+
+
+def test_a_claim_of_which_a_part_was_not_run_cannot_hold_and_says_which(tmp_path: Path) -> None:
+    one = put(tmp_path, {"aligned_probed": 20})["two encoders"]
+    assert [c.verdict for *_, c in one.comparisons] == ["open"]
+    better = replace(one, comparisons=tuple((w, a, b, replace(c, p_seeds=0.0)) for w, a, b, c in one.comparisons))
+    better = replace(
+        better,
+        comparisons=tuple((w, a, b, replace(c, difference=5.0, p_recordings=0.0)) for w, a, b, c in better.comparisons),
+    )
+    assert [c.verdict for *_, c in better.comparisons] == ["better"]
+    assert better.verdict == claims.OPEN
+    assert better.sentence.endswith(
+        "Not run: two against one of twice the width, linear; two kinds against two of highdeg_lowmot."
+    )
 
 
 def test_a_claim_fails_where_one_comparison_goes_the_other_way(tmp_path: Path) -> None:

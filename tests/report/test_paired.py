@@ -80,7 +80,7 @@ def test_equal_rows_are_no_difference() -> None:
 
 def test_a_difference_without_spread_over_the_seeds_has_only_its_sign() -> None:
     found = paired.compare(row(share(30), share(31)), row(share(10), share(11)))
-    assert (found.low, found.high, found.p_seeds) == (50.0, 50.0, 0.5)
+    assert (found.difference, found.low, found.high, found.p_seeds) == (50.0, None, None, 0.5)
     assert found.verdict == "open"
 
 
