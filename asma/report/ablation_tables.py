@@ -34,20 +34,31 @@ TITLES = {
 }
 
 
-def published(varied: str, value: str, benchmark: str, stream: str, mode: str) -> float | None:
-    """The paper's figure for one cell, if it gives one."""
+def published(varied: str, value: str, row: Row) -> float | None:
+    """The paper's figure beside a row in which `varied` has this value, if it gives one."""
     told = tables.paper()["ablations"].get(varied)
-    if told is None or told["stream"] != stream or mode not in told["modes"]:
+    if told is None or told["stream"] != row.stream or row.mode not in told["modes"]:
         return None
-    return {str(key): cells for key, cells in told["values"].items()}.get(value, {}).get(benchmark)
+    if told.get("encoder", row.ablation.who[0]) != row.ablation.who[0]:
+        return None
+    cell = {str(key): cells for key, cells in told["values"].items()}.get(value, {}).get(row.benchmark)
+    return cell.get(row.mode) if isinstance(cell, dict) else cell
+
+
+def shown(varied: str, rows: Sequence[Row], benchmark: str, found: Found) -> list[Row]:
+    """The rows of one stream: the one that the paper has figures of for this benchmark, if it was run, or else that of
+    the other tables."""
+    told = tables.paper()["ablations"].get(varied, {"stream": None, "values": {}})
+    there = any(benchmark in cells for cells in told["values"].values())
+    theirs = [row for row in rows if there and row.stream == told["stream"]]
+    return theirs or [row for row in rows if row.stream == found.stream]
 
 
 def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
     """Every table, benchmark by benchmark."""
     made = []
     for benchmark in found.benchmarks:
-        rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
-        name = found.title(benchmark)
+        rows, name = [r for r in found.rows if r.benchmark == benchmark], found.title(benchmark)
         made += [
             seeds(rows, name, found),
             masks(rows, name, benchmark, found),
@@ -59,35 +70,43 @@ def all_tables(found: Found, params: Mapping[str, Any]) -> list[Table]:
 
 def seeds(rows: Sequence[Row], name: str, found: Found) -> Table:
     """The rows of the results table over the seeds (Table 12)."""
-    wanted = [r for r in rows if not r.ablation.changes and _is_ours(r.ablation, found)]
-    lines = [Line([_whose(r.ablation), r.mode, r.spread, *_by_seed(r, found)], runs={2: r.runs}) for r in wanted]
+    lines = []
+    for row in (r for r in shown("", rows, "", found) if not r.ablation.changes and _is_ours(r.ablation, found)):
+        whose = _whose(row.ablation)
+        lines.append(Line([whose, row.mode, row.spread, *_by_seed(row, found)], runs={2: row.runs}))
+        kind = {"aligned_probed": "linear", "aligned_finetuned": "finetuned"}.get(row.mode, "")
+        told = tables.published("table_12", f"{row.stream}-ASMa", row.benchmark)
+        if kind in told:
+            spread = f"{told[kind]:.1f} ± {told[f'{kind}_std']:.1f}"
+            lines.append(Line([f"{whose}, published", row.mode, spread, *[NONE] * len(found.seeds)], PUBLISHED))
     header = ["Encoders", "Mode", "mean ± deviation", *(f"seed {seed}" for seed in found.seeds)]
-    return Table(f"Seeds (the paper's Table 12): {name}", _caption(found), header, 2, lines)
+    return Table(f"Seeds (the paper's Table 12): {name}", _caption(found, found.stream), header, 2, lines)
 
 
 def masks(rows: Sequence[Row], name: str, benchmark: str, found: Found) -> Table:
     """One frozen encoder by what it hides (Table 9, Figure 3)."""
     wanted = [r for r in chosen(rows, stage="probe") if not r.ablation.changes]
-    told = [(r.ablation.who[0], r) for r in wanted]
-    return _by_value(f"Masks, one encoder (the paper's Table 9): {name}", "masks", "Encoder", told, benchmark, found)
+    told = [(r.ablation.who[0], r) for r in shown("masks", wanted, benchmark, found)]
+    return _by_value(f"Masks, one encoder (the paper's Table 9): {name}", "masks", "Encoder", told, found)
 
 
 def pairs(rows: Sequence[Row], name: str, found: Found) -> Table:
     """Two frozen encoders, by what they hide (Figure 3)."""
     wanted = [r for r in chosen(rows, stage="fuse") if not r.ablation.changes and r.ablation.who[0] == "pretrain"]
-    told = [(_whose(r.ablation), r) for r in wanted]
-    return _by_value(f"Pairs of encoders (the paper's Figure 3): {name}", "pairs", "Encoders", told, "", found)
+    told = [(_whose(r.ablation), r) for r in shown("pairs", wanted, "", found)]
+    return _by_value(f"Pairs of encoders (the paper's Figure 3): {name}", "pairs", "Encoders", told, found)
 
 
 def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Found, params: Mapping[str, Any]) -> Table:
     """One key of params.yaml: a line a value, params.yaml's own among them."""
     own = str(_own(params, benchmark, key))
-    changed = [r for r in rows if next(iter(r.ablation.changes), None) == key]
-    like = {(r.ablation.stage, r.ablation.who) for r in changed}
-    plain = [r for r in rows if not r.ablation.changes and (r.ablation.stage, r.ablation.who) in like]
+    like = {(r.ablation.stage, r.ablation.who) for r in rows if next(iter(r.ablation.changes), None) == key}
+    all_of_it = [r for r in rows if (r.ablation.stage, r.ablation.who) in like]
+    kept = shown(key, [r for r in all_of_it if next(iter(r.ablation.changes), key) == key], benchmark, found)
+    changed, plain = [r for r in kept if r.ablation.changes], [r for r in kept if not r.ablation.changes]
     told = [(f"{own} (default)", r) for r in plain] + [(_value(r), r) for r in changed]
     title = f"{TITLES.get(key, key)}: {name}"
-    table = _by_value(title, key, key, told, benchmark, found, several=len({r.ablation.who for r in changed}) > 1)
+    table = _by_value(title, key, key, told, found, several=len({r.ablation.who for r in changed}) > 1)
     draws = max((len(r.accuracy) for r in changed), default=0) // len(found.seeds)
     if draws < 2:
         return table
@@ -100,7 +119,6 @@ def _by_value(
     what: str,
     first: str,
     told: Sequence[tuple[str, Row]],
-    benchmark: str,
     found: Found,
     several: bool = False,
 ) -> Table:
@@ -114,14 +132,15 @@ def _by_value(
     columns = list(dict.fromkeys(column for by_column in cells.values() for column in by_column))
     lines = []
     for value in sorted(cells, key=_order):
-        shown = [cells[value].get(column) for column in columns]
-        runs = {place: row.runs for place, row in enumerate(shown, start=1) if row}
-        lines.append(Line([value, *(row.spread if row else NONE for row in shown)], runs=runs))
-        modes = [row.mode if row else "" for row in shown]
-        paper = [published(what, value.removesuffix(" (default)"), benchmark, found.stream, mode) for mode in modes]
+        of_value = [cells[value].get(column) for column in columns]
+        runs = {place: row.runs for place, row in enumerate(of_value, start=1) if row}
+        lines.append(Line([value, *(row.spread if row else NONE for row in of_value)], runs=runs))
+        own = value.removesuffix(" (default)")
+        paper = [published(what, own, row) if row else None for row in of_value]
         if any(cell is not None for cell in paper):
             lines.append(Line([f"{value}, published", *(NONE if c is None else f"{c:.1f}" for c in paper)], PUBLISHED))
-    return Table(title, _caption(found), [first, *columns], 1, lines)
+    stream = told[0][1].stream if told else found.stream
+    return Table(title, _caption(found, stream), [first, *columns], 1, lines)
 
 
 def as_json(found: Found) -> str:
@@ -191,8 +210,7 @@ def figures(found: Found, params: Mapping[str, Any]) -> dict[str, Figure]:
     """A figure a benchmark and thing varied: lines over a number, bars over words."""
     made = {}
     for benchmark in found.benchmarks:
-        rows = [r for r in found.rows if r.benchmark == benchmark and r.stream == found.stream]
-        name = found.title(benchmark)
+        rows, name = [r for r in found.rows if r.benchmark == benchmark], found.title(benchmark)
         parts = {"masks": masks(rows, name, benchmark, found), "pairs": pairs(rows, name, found)}
         parts |= {key: varied(key, rows, name, benchmark, found, params) for key in _keys(rows)}
         for key, table in parts.items():
@@ -251,7 +269,10 @@ def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
     section, *inside = key.split(".")
     value: Any = section_of(params, section, _schedule(params, benchmark)) if inside else params[section]
     for part in inside:
-        value = value[part]
+        before, value = value, value[part]
+    if value == "by_benchmark":
+        named = before[f"{inside[-1]}s"]
+        value = named.get(benchmark, named["default"])
     return value
 
 
@@ -293,7 +314,7 @@ def _order(value: str) -> tuple[float, str]:
     return (number, "") if number is not None else (float("inf"), "")
 
 
-def _caption(found: Found) -> str:
+def _caption(found: Found, stream: str) -> str:
     n = len(found.seeds)
     spread = f"mean ± standard deviation over {n} seeds" if n > 1 else f"seed {found.seeds[0]}"
-    return f"Top-1 accuracy in per cent, stream {found.stream}, {spread}."
+    return f"Top-1 accuracy in per cent, stream {stream}, {spread}."

@@ -135,8 +135,9 @@ def grid(params: Mapping[str, Any]) -> list[Ablation]:
     lines += [Ablation("fuse", ("pretrain", *both), changed) for changed in how["pretrain"]]
     lines += [Ablation("fuse", ("pretrain", *both), DEFAULT, change) for change in how["fuse"]]
     lines += [Ablation("fuse", ("finetune", *both), changed) for changed in (DEFAULT, *how["finetune"])]
-    lines += [Ablation("distill", (teacher,), None) for teacher in params["distill"]["teachers"]]
-    lines += [Ablation("distill", ("pretrain",), None, change) for change in how["distill"]]
+    teachers = params["distill"]["teachers"]
+    lines += [Ablation("distill", (teacher,), None) for teacher in teachers]
+    lines += [Ablation("distill", (teacher,), None, change) for change in how["distill"] for teacher in teachers]
     return list(dict.fromkeys(lines))
 
 

@@ -32,6 +32,9 @@ COLUMNS = (
     "flops",
     "epochs",
     "seed",
+    "of",
+    "source",
+    "demonstration",
 )
 _NEEDED = ("benchmark", "stage", "mode", "encoder", "stream", "accuracy")
 _PER_CENT = ("accuracy", "top5")
@@ -96,8 +99,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """What was found: rows with the keys of COLUMNS plus `of`, `source`, `demonstration`, `n_labelled`, `precision`
-    and `run`; costs; curves.
+    """What was found: rows with the keys of COLUMNS plus `n_labelled`, `precision` and `run`; costs; curves.
 
     `of` is the stage a row belongs to (an ensemble's: the stage of its members), `source` the benchmark its
     encoders were pretrained on where that is another one, `n_labelled` the number of recordings whose labels it learnt
@@ -241,7 +243,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
 def _row(content: Row, own: Any, where: str) -> Row:
     if not isinstance(own, dict):
         raise ReportError(f"{where}: found {own!r}, expected a mapping")
-    keys = (*COLUMNS, "of", "source", "demonstration", "n_labelled", "precision")
+    keys = (*COLUMNS, "n_labelled", "precision")
     row = {key: own.get(key, content.get(key)) for key in keys}
     row["stage"] = content.get("stage")
     row["of"] = row["of"] or row["stage"]

@@ -182,17 +182,18 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
     """Every result on one benchmark: stage × encoder × mode, a column a stream."""
     streams = [*results.streams, *([last_stream(results)] if len(results.streams) > 1 else [])]
     own = [row for row in results.rows if row["benchmark"] == benchmark]
-    found: dict[tuple[str, str, str], dict[str, Row]] = {}
+    found: dict[tuple[str, str, str, str | None], dict[str, Row]] = {}
     for row in own:
-        found.setdefault((row["of"], row["encoder"], row["mode"]), {})[row["stream"]] = row
+        found.setdefault((row["of"], row["encoder"], row["mode"], row["source"]), {})[row["stream"]] = row
+    several = len({source for *_, source in found if source}) > 1
     lines = []
-    for (stage, encoder, mode), by_stream in found.items():
+    for (stage, encoder, mode, source), by_stream in found.items():
         shown = [by_stream.get(stream) for stream in streams]
         cells = [f"{_number(row['accuracy'], 2)} / {_number(row['top5'], 2)}" if row else NONE for row in shown]
-        lines.append(Line([stage, encoder, mode, *cells], runs=_runs(results, shown, 3)))
-        told = [published_cell(benchmark, (encoder, mode), stream) for stream in streams]
-        if any(told) and stage != "transfer":
-            lines.append(Line([PUBLISHED, encoder, mode, *(_number(value, 2) for value in told)], PUBLISHED))
+        name = f"{mode} (beside {source})" if several and source and source not in mode else mode
+        lines.append(Line([stage, encoder, name, *cells], runs=_runs(results, shown, 3)))
+        for method, told in _published_beside(benchmark, stage, (encoder, mode), source, streams):
+            lines.append(Line([PUBLISHED, method, mode, *(_number(value, 2) for value in told)], PUBLISHED))
     first = own[0] if own else {}
     sizes = {key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")}
     caption = (
@@ -201,6 +202,25 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
     )
     caption += semi_supervised(own)
     return Table(results.title(benchmark), caption, ["Stage", "Encoder", "Mode", *streams], 3, lines)
+
+
+def _published_beside(
+    benchmark: str, stage: str, mode: Mode, source: str | None, streams: Sequence[str]
+) -> Iterator[tuple[str, list[float | None]]]:
+    """Whose published figures stand below one of our lines of `of_benchmark`, and which, a stream each."""
+    encoder, how = mode
+    if stage == "transfer":
+        if encoder == "both" and benchmark == "pku2_xsub" and source and streams[-1] == "3s":
+            for row in paper()["table_6"]["rows"]:
+                if source in row["results"]:
+                    yield row["method"], [*[None] * (len(streams) - 1), row["results"][source]["finetuned"]]
+        return
+    if any(told := [published_cell(benchmark, mode, stream) for stream in streams]):
+        yield encoder, told
+    if (encoder, how) == ("random", "linear") and streams[-1] == "3s":  # after all single encoders
+        for method in ("f_phi only", "f_theta only"):
+            if figures := published("table_3", method, benchmark):
+                yield method, [*[None] * (len(streams) - 1), figures["linear"]]
 
 
 def published_cell(benchmark: str, mode: Mode, stream: str) -> float | None:

@@ -46,7 +46,12 @@ def params(**changed: Any) -> dict[str, Any]:
         "pretrain": {"epochs": 3},
         "probe": {"epochs": 4},
         "fuse": {"first": "lowdeg_highmot", "second": "highdeg_lowmot", "alignment": {"tokens": "time"}},
-        "distill": {"epochs": 5, "teachers": ["pretrain"], "temperature": 8.0},
+        "distill": {
+            "epochs": 5,
+            "teachers": ["pretrain"],
+            "temperature": "by_benchmark",
+            "temperatures": {"default": 8.0},
+        },
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
         "sets": {"demo": {"demonstration": True, "schedule": "paper"}},
         "ablations": {**grid, **changed},

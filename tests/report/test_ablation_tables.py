@@ -105,6 +105,54 @@ def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_pat
     assert "random, published" not in lines
 
 
+def of_the_paper(tmp_path: Path, **changed: list[str]) -> tuple[Found, dict[str, Table]]:
+    """Three streams of one of the paper's benchmarks."""
+    content = params(benchmarks=["ntu60_xview"], streams=["joint", "motion", "bone"], **changed)
+    content["sets"], content["encoder"] = {"ntu60": {"schedule": "paper"}}, {"backbone": "stgcn"}
+    content["distill"] |= {"teachers": ["pretrain", "finetune"], "form": "logits"}
+    content["distill"]["temperatures"]["ntu60_xview"] = 9.0
+    found = ablations.collect(content, lay(tmp_path, content, right))
+    made = ablation_tables.all_tables(found, content)
+    return found, {table.title.split(" (the paper")[0].split(":")[0]: table for table in made}
+
+
+def cells(table: Table, name: str, column: str) -> str:
+    return next(line.cells[table.header.index(column)] for line in table.lines if line.cells[0] == name)
+
+
+def test_a_published_figure_stands_beside_the_encoder_the_mode_and_the_stream_it_is_of(tmp_path: Path) -> None:
+    _, made = of_the_paper(tmp_path, pretrain=["encoder.backbone=gin"], finetune=["encoder.backbone=gin"])
+    backbones = made["Backbones"]
+    assert "stream joint" in backbones.caption
+    own = {c: cells(backbones, "gin, published", c) for c in backbones.header[1:]}
+    assert own["lowdeg_highmot linear"] == "81.3" and own["lowdeg_highmot finetuned"] == "91.0"
+    assert {own["highdeg_lowmot linear"], own["highdeg_lowmot finetuned"], own["aligned_probed"]} == {"–"}
+    assert cells(backbones, "stgcn (default), published", "lowdeg_highmot finetuned") == "91.5"
+    assert "stream joint" in made["Masks, one encoder"].caption
+    assert "stream 3s" in made["Pairs of encoders"].caption
+
+
+def test_students_stand_beside_the_published_ones_of_the_fine_tuned_teacher(tmp_path: Path) -> None:
+    _, made = of_the_paper(tmp_path, distill=["distill.form=features", "distill.temperature=4.0"])
+    forms = made["What is distilled"]
+    assert "stream bone" in forms.caption and forms.header[1:] == ["student of pretrain", "student of finetune"]
+    told = {
+        name: cells(forms, f"{name}, published", "student of finetune") for name in ("features", "logits (default)")
+    }
+    assert told == {"features": "89.0", "logits (default)": "90.8"}
+    assert cells(forms, "features, published", "student of pretrain") == "–"
+    assert [line.cells[0] for line in made["Temperature of distillation"].lines] == ["4.0", "9.0 (default)"]
+
+
+def test_the_seeds_of_all_streams_stand_beside_the_published_mean_and_deviation(tmp_path: Path) -> None:
+    _, made = of_the_paper(tmp_path)
+    told = [line.cells for line in made["Seeds"].lines if line.by == "published"]
+    assert told == [
+        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_probed", "92.0 ± 0.1", "–", "–", "–"],
+        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_finetuned", "96.8 ± 0.2", "–", "–", "–"],
+    ]
+
+
 def test_every_number_of_a_seed_is_in_the_json(found: Found) -> None:
     rows = json.loads(ablation_tables.as_json(found))
     assert len(rows) == len(found.rows)

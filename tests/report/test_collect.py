@@ -44,6 +44,9 @@ def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write
         2_000_000_000,
         3,
         1,
+        "probe",
+        None,
+        True,
     ]
 
 
