@@ -35,6 +35,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         training.resumable("fuse", mode, bench.name, stream, params.changed(), of=depends) as checkpoint,
     ):
         log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), "precision": run.settled(device)})
+        log.params({"first": first.as_posix(), "second": second.as_posix()})
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
         networks = []

@@ -246,8 +246,15 @@ def _run(ablation: Ablation, mode: str, benchmark: str, stream: str, seed: int) 
     change = "+".join([*(f"{key}={value}" for key, value in ablation.changes.items()), f"seed={seed}"])
     axis = {"fuse": "mode", "distill": "teacher"}.get(ablation.stage, "encoder")
     tags = {"stage": ablation.stage, axis: ablation.who[0], "benchmark": benchmark, "stream": stream, "change": change}
+    known = {f"tags.{key}": value for key, value in tags.items()}
+    if ablation.stage == "fuse":  # pairs differ in whose weights they join
+        kind, *pair = ablation.who
+        within = [ablation.pretrained or DEFAULT, *([DEFAULT] if kind == "finetune" else [])]
+        for place, encoder in zip(("first", "second"), pair, strict=True):
+            of = Path("runs", "ablations", kind, encoder, *within, benchmark, stream, str(seed))
+            known[f"params.{place}"] = of.as_posix()
     folder = Path("ablations", ablation.folder, benchmark, stream, str(seed)).as_posix()
-    return Run(folder, {"mode": mode, "seed": seed, **ablation.changes}, tags)
+    return Run(folder, {"mode": mode, "seed": seed, **ablation.changes}, known)
 
 
 def _right(

@@ -106,6 +106,7 @@ def claims(first: str, second: str) -> list[Claim]:
             "two encoders",
             "Two different encoders are better than one of twice the width and than two of one kind.",
             (
+                # linear heads, but each by the fit of its own section, `fuse` and `probe`
                 ("two against one of twice the width, linear", joined, probe(first, "linear", wide)),
                 (f"two kinds against two of {first}", both, fused(first, f"{first}_2")),
                 (f"two kinds against two of {second}", both, fused(second, f"{second}_2")),

@@ -8,7 +8,6 @@ never a gap.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,7 +82,7 @@ class Run:
 
     folder: str  # probe/lowdeg_highmot/ntu60_xsub/joint
     told: Mapping[str, Any]  # mode, seed, epochs, precision, …
-    tags: Mapping[str, str] = field(default_factory=dict)  # how MLflow knows it where not by its name
+    known: Mapping[str, str] = field(default_factory=dict)  # how MLflow knows it where not by its name: `tags.stage`
 
     @property
     def name(self) -> str:
@@ -93,8 +92,8 @@ class Run:
 
     @property
     def search(self) -> str:
-        """What finds it in MLflow: its name, or its tags where it has any."""
-        return " and ".join(f"tags.{k} = '{v}'" for k, v in self.tags.items()) or f'attributes.run_name = "{self.name}"'
+        """What finds it in MLflow: its name, or what else it is known by."""
+        return " and ".join(f"{k} = '{v}'" for k, v in self.known.items()) or f'attributes.run_name = "{self.name}"'
 
 
 @dataclass(frozen=True)
@@ -386,8 +385,3 @@ def _demonstrations(params: Mapping[str, Any], benchmarks: list[str]) -> frozens
     """The benchmarks `<dataset>_<split>` of sets that are marked as demonstrations."""
     sets = params.get("sets") or {}
     return frozenset(b for b in benchmarks if sets[dataset_of(b, list(sets))[0]].get("demonstration"))
-
-
-def finite(value: Any) -> bool:
-    """Whether a cell holds a number."""
-    return isinstance(value, (int, float)) and math.isfinite(value)

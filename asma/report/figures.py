@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,17 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 
 
-def inline(figure: Figure) -> str:
-    """The figure as an <svg> element that takes the text colour and the background of the page around it."""
+def inline(figure: Figure, label: str = "") -> str:
+    """The figure as an <svg> element that takes the text colour and the background of the page around it.
+
+    label: what those hear who do not see it.
+    """
     out = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = out.getvalue()
     # Black text is written without a colour, black lines with one.
-    svg = svg[svg.index("<svg") :].replace("<svg ", '<svg role="img" fill="currentColor" ', 1)
+    svg = svg[svg.index("<svg") :].replace(
+        "<svg ", f'<svg role="img" aria-label="{escape(label)}" fill="currentColor" ', 1
+    )
     return svg.replace("#000000", "currentColor")

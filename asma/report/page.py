@@ -170,10 +170,9 @@ def _groups(drawn: Mapping[str, Figure], titles: Mapping[str, str]) -> list[Grou
         prefix, _, rest = name.partition("_")
         group = groups.get(prefix, groups[""])
         # Our own drawing, so not to be escaped.
-        drawing = Drawing(
-            name, _titled(rest if group.prefix and rest else name, titles), Markup(figures.inline(figure))
-        )
-        group.drawings.append(drawing)
+        title = _titled(rest if group.prefix and rest else name, titles)
+        label = f"{group.heading}: {title}"
+        group.drawings.append(Drawing(name, title, Markup(figures.inline(figure, label))))
     return [group for group in groups.values() if group.drawings]
 
 

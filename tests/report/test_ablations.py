@@ -57,6 +57,18 @@ def test_all_missing_runs_are_named_at_once(tmp_path: Path) -> None:
         ablations.collect(params(), runs)
 
 
+def test_a_pair_is_found_in_mlflow_by_the_weights_it_joins(tmp_path: Path) -> None:
+    found = ablations.collect(params(), lay(tmp_path, params(), by_seed))
+    searches = {run.search for row in found.rows if row.ablation.stage == "fuse" for run in row.runs}
+    pairs = {row.ablation for row in found.rows if row.ablation.stage == "fuse"}
+    assert len(searches) == 3 * len(pairs)
+    assert any(
+        "params.second = 'runs/ablations/pretrain/lowdeg_highmot_2/default/demo_xsub/joint/1'" in s for s in searches
+    )
+    of_tuned = "params.first = 'runs/ablations/finetune/lowdeg_highmot/default/default/demo_xsub/joint/2'"
+    assert any(of_tuned in s for s in searches)
+
+
 def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
     content = params(streams=["joint", "bone"])
     runs = lay(tmp_path, content, by_seed)
