@@ -5,6 +5,9 @@ text says "average joint displacement". Read here as the Euclidean displacement 
 over joints and bodies; a signed average would cancel. `squared` is the mean square over channels, joints
 and bodies that PSTL's code uses. Eq. 3 gives T − 1 values: the last frame repeats the one before
 (`repeat`), because a zero there (`zero`, PSTL) would make it the lowest of every clip.
+
+Scores are of the stream that is learnt from, as in PSTL's code. A motion stream ends in a frame of zeros, so that its
+last step is the speed itself, and its last two scores stand higher than the accelerations before them.
 """
 
 from __future__ import annotations

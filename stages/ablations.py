@@ -26,7 +26,9 @@ def main(runs: Path, out: Path, missing: str = "error") -> None:
             "ablations.html": html,
             "ablations/tables.md": ablation_tables.markdown("Ablations", made, said, how),
             "ablations/results.json": ablation_tables.as_json(found),
-            "ablations/claims.md": ablation_tables.claims_markdown(tested, said, how),
+            "ablations/claims.md": ablation_tables.claims_markdown(
+                tested, said, how, ablation_tables.parameters(found, content)
+            ),
         }.items():
             (out / name).write_text(text, encoding="utf-8")
             log.artifact(out / name)

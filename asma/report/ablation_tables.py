@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import matplotlib
+import yaml
 from matplotlib.figure import Figure
 
 from asma.params import dataset_of, section_of
@@ -183,6 +184,17 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def parameters(found: Found, params: Mapping[str, Any]) -> str:
+    """What of params.yaml the grid came from, as YAML: the section `ablations`, and the schedules of its benchmarks."""
+    names = {_schedule(params, benchmark) for benchmark in found.benchmarks}
+    told: dict[str, Any] = {"ablations": params["ablations"]}
+    for section, value in params.items():
+        schedules = value.get("schedules", {}) if isinstance(value, dict) else {}
+        if used := {name: schedules[name] for name in sorted(names & schedules.keys())}:
+            told[section] = {"schedules": used}
+    return yaml.safe_dump(told, sort_keys=False, width=120)
+
+
 def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> str:
     """Tables below a title."""
     text = [f"# {title}", *([f"**{said}**"] if said else []), how]
@@ -191,8 +203,11 @@ def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> 
     return "\n\n".join(text) + "\n"
 
 
-def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str) -> str:
-    """claims.md: a section a claim, a table and a sentence a benchmark. how: the command that made the runs."""
+def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str, values: str) -> str:
+    """claims.md: a section a claim, a table and a sentence a benchmark.
+
+    how: the command that made the runs; values: the parameters it ran with, as YAML.
+    """
     text = ["# The paper's claims, put to the test", *([f"**{said}**"] if said else []), how]
     for claim in dict.fromkeys(one.claim for one in tested):
         text.append(f"## {claim.text}")
@@ -203,6 +218,7 @@ def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str)
             if one.comparisons:
                 made = claims.table(one, one.benchmark)
                 text += [tables.pipe(made), made.caption]
+    text += ["## The parameters of these runs", "All others are those of params.yaml.", f"```yaml\n{values}```"]
     return "\n\n".join(text) + "\n"
 
 

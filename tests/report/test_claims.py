@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from asma.report import ablation_tables, ablations, claims
 from asma.report.ablations import Ablation
@@ -88,8 +89,17 @@ def test_two_kinds_are_compared_with_two_of_one_kind(tmp_path: Path) -> None:
 
 def test_every_claim_stands_in_the_page_with_its_verdict_and_the_command(tmp_path: Path) -> None:
     every = list(put(tmp_path, {"aligned_probed": 20}).values())
-    text = ablation_tables.claims_markdown(every, "Demonstration.", "Made by `make ablations`.")
-    assert text.count("\n## ") == len(claims.claims("a", "b"))
+    content = params()
+    content["pretrain"]["schedules"] = {"paper": {"epochs": 7}, "small": {"epochs": 8}}
+    found = ablations.collect(content, tmp_path)
+    values = ablation_tables.parameters(found, content)
+    assert yaml.safe_load(values) == {
+        "pretrain": {"schedules": {"paper": {"epochs": 7}}},
+        "ablations": content["ablations"],
+    }
+    text = ablation_tables.claims_markdown(every, "Demonstration.", "Made by `make ablations`.", values)
+    assert "## The parameters of these runs" in text and values in text
+    assert text.count("\n## ") == len(claims.claims("a", "b")) + 1
     assert "**demo_xsub: holds.**" in text
     assert "**demo_xsub: was not run.**" in text
     assert "Made by `make ablations`." in text
