@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from asma import cli, evaluation, params, results, tracking, training
-from asma.backbones import Encoder
+from asma.backbones import Encoder, pool
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill
@@ -51,7 +51,8 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
         lesson = distilled.Lesson(train.x, logits, embedding, train.labels, labelled.nonzero()[:, 0])
         student, curves = distilled.distil(bench.skeleton, lesson, how, architecture.partition, temperature, judge)
         with run.autocast(device):
-            answers = evaluation.forward(student, test.x)
+            embedded = evaluation.embed(student.encoder, test.x, pool)
+        answers = evaluation.forward(student.head, embedded)  # logits in 16 bits would often be equal
         training.save_weights(out / "weights.safetensors", student=student)
         epochs = sum(len(curve) for curve in curves.values())
         judged = {how.mode(teacher): Judged(answers, epochs, results.cost_of(bench, student))}
