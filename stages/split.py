@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asma import cli, params, tracking
-from asma.data import benchmarks, sets
+from asma.data import benchmarks, counts, sets
 
 
 def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
@@ -19,11 +19,11 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     with tracking.run("split", benchmark=benchmark) as log:
         log.params({"column": set_.splits[name].column, "schedule": set_.schedule})
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
-        counts = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
-        log.metrics({f"n_{part}": count for part, count in counts.items()})
-        published = sets.published_counts().get(dataset, {}).get(name)
+        found = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        log.metrics({f"n_{part}": count for part, count in found.items()})
+        published = counts.published_counts().get(dataset, {}).get(name)
         beside = f"; published: {published['train']} / {published['test']}" if published else ""
-        log.summary(f"{benchmark}: {counts['train']} train / {counts['test']} test{beside}")
+        log.summary(f"{benchmark}: {found['train']} train / {found['test']} test{beside}")
 
 
 if __name__ == "__main__":

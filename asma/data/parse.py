@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from asma.data import folder, ntu, pku
+from asma.data.counts import LISTS, published_counts
 from asma.data.recordings import Recording, RecordingError, write
-from asma.data.sets import LISTS, published_counts
 from asma.data.survey import Reading, Source, Survey
 from asma.progress import progress as show
 

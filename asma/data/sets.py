@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-LISTS = Path(__file__).parent / "lists"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Set:
@@ -39,8 +35,3 @@ class Split:
     column: str
     train: list[Any]
     test: list[Any] | None = None  # None: everyone else
-
-
-def published_counts() -> dict[str, dict[str, Any]]:
-    """How many recordings the literature counts: dataset → total, unfiltered, and each split."""
-    return yaml.safe_load((LISTS / "published_counts.yaml").read_text(encoding="utf-8"))["counts"]

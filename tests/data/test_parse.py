@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from asma.data import parse as module
+from asma.data.counts import published_counts
 from asma.data.parse import (
     FORMATS,
     Parse,
@@ -22,7 +23,6 @@ from asma.data.parse import (
     parse,
 )
 from asma.data.recordings import Recording, RecordingError, Store
-from asma.data.sets import published_counts
 from asma.data.survey import Reading
 
 NTU: dict[str, Any] = {
