@@ -152,20 +152,24 @@ def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Fo
     streams, seeds = [str(s) for s in how["streams"]], [int(s) for s in how["seeds"]]
     lines, benchmarks = grid(params), [str(b) for b in how["benchmarks"]]
     absent: list[Path] = []
-    rows: list[Row] = []
-    for ablation, benchmark in itertools.product(lines, benchmarks):
-        folder, there = runs / ablation.folder / benchmark, []
-        for stream in streams:
-            gone = [seed for seed in seeds if not (folder / stream / str(seed) / "metrics.json").is_file()]
-            absent += [folder / stream / str(seed) for seed in gone]
-            there += [] if gone else [stream]
-        if there and (missing == "leave_out" or not absent):
-            rows += _rows(ablation, benchmark, there, streams, seeds, folder, weights)
+    there: dict[tuple[Ablation, str], list[str]] = {}  # streams with all seeds
+    for line, stream in itertools.product(itertools.product(lines, benchmarks), streams):
+        places = [runs / line[0].folder / line[1] / stream / str(seed) for seed in seeds]
+        gone = [place for place in places if not (place / "metrics.json").is_file()]
+        absent += gone
+        if not gone:
+            there.setdefault(line, []).append(stream)
     if absent and missing == "error":
         shown = "\n".join(f"  {folder}" for folder in absent[:20])
         total = len(lines) * len(benchmarks) * len(streams) * len(seeds)
         raise ReportError(f"{len(absent)} of {total} ablations are missing; `make ablations` makes them:\n{shown}")
-    rows = _over_draws(rows)
+    rows = _over_draws(
+        [
+            row
+            for (ablation, benchmark), found in there.items()
+            for row in _rows(ablation, benchmark, found, streams, seeds, runs / ablation.folder / benchmark, weights)
+        ]
+    )
     demonstrations = frozenset(row.benchmark for row in rows if row.demonstration)
     both = (params["fuse"]["first"], params["fuse"]["second"])
     return Found(rows, benchmarks, streams, seeds, *both, demonstrations, len(absent))
