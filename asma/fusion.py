@@ -6,7 +6,9 @@ its batch-mates. Two sets of query, key and value maps with one shared output ma
 parameters for three streams with their encoders, the paper's 6.3 M; two complete attention
 modules are the option. No residual, normalisation or dropout, as none is mentioned.
 
-Beside it stand heads on the same encoders without attention: HEADS is the table.
+Beside it stand heads on the same encoders without attention: HEADS is the table. Those of LINEAR are linear
+classifiers of fixed features and learnt as all of them here, by the section `probe`; the paper says only how alignment
+is learnt, and at that rate, a tenth, they would be far from done when it is.
 """
 
 from __future__ import annotations
@@ -92,12 +94,20 @@ class AlignedClassifier(nn.Module):
         return self.head(self.embed(tokens))
 
 
+def linear_classifier(dim: int, classes: int) -> nn.Linear:
+    """A fresh linear classifier, Xavier-normal weights, zero bias."""
+    head = nn.Linear(dim, classes)
+    nn.init.xavier_normal_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
 class AveragedClassifier(nn.Module):
     """Without alignment: the mean of both encoders' embeddings and a linear head."""
 
     def __init__(self, dim: int, classes: int) -> None:
         super().__init__()
-        self.head = nn.Linear(dim, classes)
+        self.head = linear_classifier(dim, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (N, 2, S, D) → logits (N, K)."""
@@ -111,7 +121,7 @@ class ConcatenatedClassifier(nn.Module):
         """hidden: units of the perceptron's first layer; None is the linear head."""
         super().__init__()
         self.head: nn.Module = (
-            nn.Linear(2 * dim, classes)
+            linear_classifier(2 * dim, classes)
             if hidden is None
             else nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, classes))
         )
@@ -148,6 +158,7 @@ HEADS: dict[str, Callable[[int, int, Alignment], nn.Module]] = {
     "concatenated": _concatenated,
     "concatenated_wide": _concatenated_wide,
 }
+LINEAR = ("averaged", "concatenated")
 
 
 class Teacher(nn.Module):

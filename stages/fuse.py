@@ -1,7 +1,7 @@
 """Join two frozen encoders.   runs/<mode>/{first,second}/… → runs/fuse/<mode>/<benchmark>/<stream>
 
 mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of fine-tuning. Beside the
-feature alignment stand its controls: the same embeddings averaged, or side by side, under a head without attention.
+feature alignment (by `fuse.fit`) stand its controls: both embeddings averaged or side by side (linear, by `probe`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from asma import backbones, cli, evaluation, params, results, tracking, training
+from asma import backbones, cli, evaluation, fusion, params, results, tracking, training
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -23,13 +23,14 @@ from asma.training import Run
 
 
 def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    bench, seed = Benchmark(benchmark), params.seed()
     how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
     fit, tuned = how.fit.of(mode), params.load("finetune", Finetune, bench.schedule)
-    architecture = params.load("encoder", Encoder)
+    architecture, linear = params.load("encoder", Encoder), params.load("probe", frozen.Probe, bench.schedule)
+    fits = {name: linear if name in fusion.LINEAR else fit for name in how.heads}
     device = run.start()
     weights = [folder / "weights.safetensors" for folder in (first, second)]
-    depends = (seed, how, tuned.labels, tuned.draw, architecture, run, benchmark, *weights)
+    depends = (seed, how, linear, tuned.labels, tuned.draw, architecture, run, benchmark, *weights)
     with (
         tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log,
         training.resumable("fuse", mode, bench.name, stream, params.changed(), of=depends) as checkpoint,
@@ -52,8 +53,8 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         known, labelled = train.labels[seen], torch.zeros_like(train.labels)
         labelled[seen] = 1
         heads = {
-            name: frozen.fused_probe(name, tokens[0][seen], known, tokens, how.alignment, fit, judge)
-            for name in how.heads
+            name: frozen.fused_probe(name, tokens[0][seen], known, tokens, how.alignment, each, judge)
+            for name, each in fits.items()
         }
         aligned, (of_train, _) = heads["aligned"]
         training.save_weights(out / "weights.safetensors", first=networks[0], second=networks[1], classifier=aligned)
@@ -63,7 +64,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         evaluation.save_logits(out / "train_logits.npz", train.names, train.labels.cpu().numpy(), told)
         word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
         judged = {
-            f"{name}_{word}": Judged(of_test, fit.epochs, results.fused_cost(bench, networks, head, tokens[0]))
+            f"{name}_{word}": Judged(of_test, fits[name].epochs, results.fused_cost(bench, networks, head, tokens[0]))
             for name, (head, (_, of_test)) in heads.items()
         }
         about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed, "n_labelled": len(known)}

@@ -10,6 +10,7 @@ from asma import backbones, skeleton
 from asma.backbones import Encoder
 from asma.fusion import (
     HEADS,
+    LINEAR,
     AlignedClassifier,
     Alignment,
     AveragedClassifier,
@@ -18,6 +19,8 @@ from asma.fusion import (
     FeatureAlignment,
     Teacher,
 )
+from asma.protocols.bench import Bench, linear_head
+from asma.training import Run
 
 
 @torch.no_grad()
@@ -159,6 +162,23 @@ def test_the_wide_head_trains_as_many_parameters_as_alignment(classes: int, shar
     assert parameters(wide) == pytest.approx(parameters(aligned), rel=0.01)
     assert parameters(HEADS["concatenated"](256, classes, how)) == 512 * classes + classes
     assert parameters(HEADS["averaged"](256, classes, how)) == 256 * classes + classes
+
+
+def test_linear_heads_are_those_of_one_linear_layer() -> None:
+    layers = {
+        name: [layer for layer in make(16, 5, Alignment()).modules() if isinstance(layer, nn.Linear)]
+        for name, make in HEADS.items()
+    }
+    assert tuple(name for name, of in layers.items() if len(of) == 1) == LINEAR
+
+
+@pytest.mark.parametrize(("name", "dim"), [("averaged", 256), ("concatenated", 512)])
+def test_linear_heads_begin_as_a_linear_probe_does(name: str, dim: int) -> None:
+    bench = Bench(9, Run(), torch.device("cpu"), 3)
+    torch.manual_seed(3)
+    (layer,) = (part for part in HEADS[name](256, 9, Alignment()).modules() if isinstance(part, nn.Linear))
+    assert torch.equal(layer.weight, linear_head(dim, bench).weight)
+    assert not layer.bias.any()
 
 
 @pytest.mark.parametrize("name", HEADS)

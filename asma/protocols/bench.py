@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from asma.fusion import linear_classifier
 from asma.training import Checkpoint, Log, Run
 
 
@@ -26,7 +27,4 @@ class Bench:
 def linear_head(dim: int, bench: Bench) -> nn.Linear:
     """A fresh linear classifier, Xavier-normal weights, zero bias."""
     torch.manual_seed(bench.seed)
-    head = nn.Linear(dim, bench.classes, device=bench.device)
-    nn.init.xavier_normal_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
+    return linear_classifier(dim, bench.classes).to(bench.device)
