@@ -64,6 +64,8 @@ class Distill(Fit):
         for key in ("layers", "width", "dim"):
             if getattr(self, key) < 1:
                 raise ValueError(f"distill.{key}: found {getattr(self, key)}, expected 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"distill.dropout: found {self.dropout}, expected a share from 0 to less than 1")
 
     @property
     def channels(self) -> list[int]:

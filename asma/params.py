@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,30 @@ from pydantic import TypeAdapter, ValidationError
 T = TypeVar("T")
 FILE = Path("params.yaml")
 DEFAULT = "default"  # the change that changes nothing
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
 _changes: dict[str, Any] = {}
+_BASE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
+_NUMBERS = {  # YAML 1.2
+    "int": r"[-+]?[0-9][0-9_]*|0b[01]+|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+
+
+class _Loader(_BASE):  # type: ignore[valid-type, misc]  # one of two classes
+    """YAML 1.2, as DVC reads the same file: `on` and `yes` are words, 010 is ten, 1e-3 is a number."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way of keeping them
+        first: [pair for pair in pairs if pair[0].rpartition(":")[2] not in ("bool", "int", "float")]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+for _kind, _form in _NUMBERS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_form})$"), list("-+.0123456789"))
+_Loader.add_constructor(
+    "tag:yaml.org,2002:int",
+    lambda loader, node: int(node.value, {"0b": 2, "0o": 8, "0x": 16}.get(node.value[:2], 10)),
+)
 
 
 class ParamsError(ValueError):
@@ -35,9 +58,11 @@ def read(file: Path = FILE) -> dict[str, Any]:
     if not file.is_file():
         raise ParamsError(f"{file}: not found; run from the root of the project")
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         raise ParamsError(f"{file}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{file}: found bytes that are not UTF-8 ({error}), expected UTF-8 text") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{file}: found {type(content).__name__}, expected a mapping of sections")
     for key, value in _changes.items():
@@ -56,7 +81,7 @@ def change(text: str) -> None:
         key, equals, value = word.partition("=")
         if not (key and equals and value):
             raise ParamsError(f"--change: found {word!r}, expected <key>=<value>, e.g. mask.joints=7, or {DEFAULT}")
-        changes[key] = yaml.safe_load(value)
+        changes[key] = yaml.load(value, Loader=_Loader)
     _changes.clear()
     _changes.update(changes)
 
@@ -83,6 +108,14 @@ def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
             schedule.pop(last, None)
 
 
+def seed() -> int:
+    """The one seed. Raises ParamsError."""
+    found = read().get("seed")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise ParamsError(f"{FILE}: seed: found {found!r}, expected an integer of 0 or more")
+    return found
+
+
 def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
     """One section by dotted name, as plain data, with a schedule's values laid over it."""
     return section_of(read(file), name, schedule, file)
@@ -103,7 +136,11 @@ def section_of(content: Mapping[str, Any], name: str, schedule: str | None = Non
     schedules = value.pop("schedules", None) or {}
     if not isinstance(schedules, dict):
         raise ParamsError(f"{file}: {name}.schedules: found {schedules!r}, expected a mapping by schedule name")
-    return _overlay(value, schedules.get(schedule) or {})
+    differing = schedules.get(schedule) or {}
+    if not isinstance(differing, dict):
+        where = f"{file}: {name}.schedules.{schedule}"
+        raise ParamsError(f"{where}: found {differing!r}, expected a mapping of the values that differ")
+    return _overlay(value, differing)
 
 
 def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -165,6 +165,14 @@ def main(arguments: list[str]) -> int:
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if ABLATIONS in arguments:
+        from asma.report import ablations
+
+        try:
+            ablations.grid(params.read())  # what is wrong with a line, before the first of them is run
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
     read_yaml_once()
     counting = count(*(word for word in arguments if not word.startswith("-")))
     write_lock_by_stage()

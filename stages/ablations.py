@@ -13,6 +13,7 @@ def main(runs: Path, out: Path, missing: str = "error") -> None:
     with tracking.run("ablations") as log:
         found = ablations.collect(content, runs, missing)
         made = ablation_tables.all_tables(found, content)
+        far = ablation_tables.pretraining(found, ablations.losses(content, runs))
         tested = claims.put_to_the_test(found)
         said, how = tables.note(found), ablation_tables.made_by(found, content)
         drawn = ablation_tables.figures(found, content)
@@ -27,7 +28,7 @@ def main(runs: Path, out: Path, missing: str = "error") -> None:
             "ablations/tables.md": ablation_tables.markdown("Ablations", made, said, how),
             "ablations/results.json": ablation_tables.as_json(found),
             "ablations/claims.md": ablation_tables.claims_markdown(
-                tested, said, how, ablation_tables.parameters(found, content)
+                tested, said, how, ablation_tables.parameters(found, content), far
             ),
         }.items():
             (out / name).write_text(text, encoding="utf-8")

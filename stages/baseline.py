@@ -22,7 +22,7 @@ class Baseline:
 
 
 def main(benchmark: Path, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    bench, seed = Benchmark(benchmark), params.seed()
     how = params.load("baseline", Baseline)
     with tracking.run("baseline", benchmark=bench.name) as log:
         log.params({"alpha": how.alpha})

@@ -22,7 +22,7 @@ from asma.training import Run
 
 
 def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    bench, seed = Benchmark(benchmark), params.seed()
     how, run = params.load("distill", Distill, bench.schedule), params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)
     device = run.start()

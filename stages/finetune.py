@@ -21,7 +21,7 @@ from asma.training import Run
 
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    bench, seed = Benchmark(benchmark), params.seed()
     how = params.load("finetune", finetuned.Finetune, bench.schedule).without(bench.without)
     run = params.load("run", Run, bench.schedule)
     architecture = params.load("encoder", Encoder)

@@ -22,7 +22,7 @@ OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
 
 
 def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
+    bench, seed = Benchmark(benchmark), params.seed()
     draws = seed + OTHER * (masking.number(encoder) - 1)
     how = params.load("pretrain", Pretrain, bench.schedule)
     architecture, mask = params.load("encoder", Encoder), params.load("mask", Mask)

@@ -19,11 +19,14 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     with tracking.run("split", benchmark=benchmark) as log:
         log.params({"column": set_.splits[name].column, "schedule": set_.schedule})
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
-        found = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        found, absent = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
         log.metrics({f"n_{part}": count for part, count in found.items()})
         published = counts.published_counts().get(dataset, {}).get(name)
         beside = f"; published: {published['train']} / {published['test']}" if published else ""
         log.summary(f"{benchmark}: {found['train']} train / {found['test']} test{beside}")
+        if absent:
+            shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+            log.summary(f"  listed, but in no recording: {set_.splits[name].column} {shown}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import parse_yaml
 
 from asma import params
 from asma.augment import Augment
@@ -30,6 +31,7 @@ TEXT = """
 train:
   epochs: 10
   rate: 1e-3
+  name: plain
   inner:
     width: 4
   schedules:
@@ -74,10 +76,45 @@ def test_a_section_becomes_a_dataclass_with_its_defaults(file: Path) -> None:
     assert params.load("train", Train, file=file) == Train(10, 1e-3, "plain", Inner(4, 7))
 
 
-def test_a_number_in_the_notation_that_dvc_writes_is_a_number(file: Path) -> None:
-    # YAML 1.1 takes 1e-3 for a word, and `-S pretrain.weight_decay=1e-3` leaves just that
-    assert params.section("train", file=file)["rate"] == "1e-3"
-    assert params.load("train", Train, file=file).rate == 0.001
+@pytest.mark.parametrize(
+    "word",
+    ["on", "off", "yes", "no", "y", "N", "true", "False", "~", "null", "none"]
+    + ["010", "08", "-7", "+3", "0x1F", "0o17", "1_000", "12:30"]
+    + ["1e-3", "1.", ".5", "-2.5E+4", ".inf", "-.INF", ".nan", "1.2.3", "2024-05-01", "0b11", "''", "'1'"],
+)
+def test_a_value_is_what_dvc_takes_it_for(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"train: {{rate: {word}}}\n")
+    ours, theirs = params.section("train", file=path)["rate"], parse_yaml(path.read_text(), path)["train"]["rate"]
+    assert (repr(ours), type(ours)) == (repr(theirs), type(theirs))
+
+
+def test_a_change_is_read_as_the_file_is(file: Path) -> None:
+    params.change("train.name=on")
+    assert params.section("train", file=file)["name"] == "on"
+    params.change(params.DEFAULT)
+
+
+@pytest.mark.parametrize("seed", ["abc", "", "-1", "1.5", "true", "[1]"])
+def test_a_seed_is_a_whole_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"seed: {seed}\n")
+    with pytest.raises(ParamsError, match="params.yaml: seed: found .*, expected an integer of 0 or more"):
+        params.seed()
+    Path("params.yaml").write_text("seed: 12\n")
+    assert params.seed() == 12
+
+
+def test_a_schedule_that_is_no_mapping_is_named(file: Path) -> None:
+    file.write_text("train: {epochs: 1, schedules: {small: 5}}\n")
+    with pytest.raises(ParamsError, match=r"train\.schedules\.small: found 5, expected a mapping of the values"):
+        params.section("train", "small", file)
+
+
+def test_a_file_in_another_encoding_is_named(file: Path) -> None:
+    file.write_bytes("train: Übung\n".encode("latin-1"))
+    with pytest.raises(ParamsError, match="params.yaml: found bytes that are not UTF-8 .*, expected UTF-8 text"):
+        params.read(file)
 
 
 def test_a_dotted_name_goes_down(file: Path) -> None:

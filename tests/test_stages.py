@@ -316,6 +316,8 @@ def sections(stage: str) -> set[str]:
                     assert ast.unparse(first) == "f'sets.{dataset}'"
                     arguments = {a.arg for n in tree.body if isinstance(n, ast.FunctionDef) for a in n.args.args}
                     found.add("sets.${item}" if "dataset" in arguments else "sets")
+            elif called == "params.seed":
+                found.add("seed")
             elif any(all_of_it(argument) for argument in node.args):
                 found |= READ_BY[str(called)]
         elif isinstance(node, ast.Subscript):

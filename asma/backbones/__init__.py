@@ -33,8 +33,11 @@ class Encoder:
     neighbours: int = 5  # dgcnn: how many joints are near a joint, itself one of them
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1:
-            raise ValueError(f"encoder.neighbours: found {self.neighbours}, expected 1 or more")
+        for key in ("width", "neighbours"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"encoder.{key}: found {getattr(self, key)}, expected 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"encoder.dropout: found {self.dropout}, expected a share from 0 to less than 1")
 
     @property
     def channels(self) -> tuple[int, ...]:

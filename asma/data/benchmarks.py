@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 from asma import skeleton
-from asma.data.recordings import read_column
+from asma.data.recordings import plain, read_column
 from asma.data.sets import Set, Split
 from asma.skeleton import Skeleton
 
@@ -44,11 +44,11 @@ class Part:
 def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the training and the test clips by the values (N,) of the split's column.
 
-    Values are compared as text, so 1 and "1" are the same subject. Raises SplitError.
+    Values are compared as text without leading zeros, so 1, "1" and "01" are the same subject. Raises SplitError.
     """
-    words = values.astype(str)
-    in_train = np.isin(words, [str(v) for v in split.train])
-    in_test = ~in_train & (words != "") if split.test is None else np.isin(words, [str(v) for v in split.test])
+    words = np.array([plain(v) for v in values.tolist()])
+    in_train = np.isin(words, [plain(v) for v in split.train])
+    in_test = ~in_train & (words != "") if split.test is None else np.isin(words, [plain(v) for v in split.test])
     for part, chosen in (("train", in_train), ("test", in_test)):
         if not chosen.any():
             raise SplitError(
@@ -60,15 +60,24 @@ def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np
     return np.flatnonzero(in_train), np.flatnonzero(in_test)
 
 
-def write(path: Path, benchmark: str, set_: Set, split: Split, clips: Path, motion: Path) -> dict[str, int]:
-    """Write the benchmark file; returns {"train": …, "test": …} counts. Raises SplitError."""
+def absent(values: np.ndarray, split: Split) -> list[str]:
+    """What a split lists and the column's values (N,) do not hold: a misspelling, or who is not in these recordings."""
+    held = {plain(v) for v in np.unique(values).tolist()}
+    return [word for word in map(plain, [*split.train, *(split.test or [])]) if word not in held]
+
+
+def write(
+    path: Path, benchmark: str, set_: Set, split: Split, clips: Path, motion: Path
+) -> tuple[dict[str, int], list[str]]:
+    """Write the benchmark file; returns {"train": …, "test": …} counts, and what is `absent`. Raises SplitError."""
     where = f"benchmark {benchmark}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(clips, "r") as source:
         if split.column not in source["columns"]:
             known = ", ".join(source["columns"])
             raise SplitError(f"{where}: found no column {split.column!r} in {clips}, expected one of {known}")
-        train, test = divide(read_column(source["columns"][split.column]), split, where)
+        values = read_column(source["columns"][split.column])
+        train, test = divide(values, split, where)
         layout = str(source.attrs["layout"])
     with h5py.File(path, "w") as file:
         file.create_dataset("train", data=train)
@@ -89,7 +98,7 @@ def write(path: Path, benchmark: str, set_: Set, split: Split, clips: Path, moti
         }
         for key, value in attrs.items():
             file.attrs[key] = value
-    return {"train": len(train), "test": len(test)}
+    return {"train": len(train), "test": len(test)}, absent(values, split)
 
 
 class Benchmark:

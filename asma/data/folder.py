@@ -13,17 +13,16 @@ the names the parameters give, and else the labels themselves, sorted.
 from __future__ import annotations
 
 import csv
-import re
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from asma.data import text
-from asma.data.recordings import Recording, RecordingError, listed
+from asma.data.recordings import INTEGER, Recording, RecordingError, listed, plain
 from asma.data.survey import Reading, Source, Survey, class_names
-
-INTEGER = re.compile(r"[+-]?\d{1,18}")
 
 
 @dataclass(frozen=True)
@@ -127,30 +126,43 @@ def read(job: Job) -> Reading:
 
 
 def _cell(cell: str, whole: bool) -> int | str:
-    """A number where its whole column is of numbers, else a word; 01 is 1 in either, as lists of a split have it."""
-    number = int(cell) if INTEGER.fullmatch(cell) else None
-    return cell if number is None else number if whole else str(number)
+    """A number where its whole column is of numbers, else a word; 01 is 1 in either, as in the list of a split."""
+    return int(cell) if whole else plain(cell)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The stripped cells of each row, with the line it ends on."""
+    reader = csv.reader(io.StringIO(text.words(path), newline=""), strict=True)
+    begun = 1
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise RecordingError(path, begun, str(error), "a quotation mark on both ends of a cell or none") from None
+        if cells is None:
+            return
+        yield reader.line_num, [cell.strip() for cell in cells]
+        begun = reader.line_num + 1
 
 
 def _csv(path: Path, needed: list[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a table with a header, each with its line; cells and headers stripped."""
     if not path.is_file():
         raise RecordingError(path, None, "no such file", f"a table with the columns {', '.join(needed)}")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        header = [cell.strip() for cell in next(reader, [])]
-        if any(column not in header for column in needed) or len(set(header)) != len(header) or "" in header:
-            expected = f"a header with {', '.join(needed)}, each column named once"
-            raise RecordingError(path, 1, ",".join(header) or "an empty line", expected)
-        rows = []
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                expected = f"{len(header)}, as in the header"
-                raise RecordingError(path, reader.line_num, f"{len(cells)} cells", expected)
-            row = {field: cell.strip() for field, cell in zip(header, cells, strict=True)}
-            rows.append((reader.line_num, row))
+    lines = _lines(path)
+    _, header = next(lines, (1, []))
+    if any(column not in header for column in needed) or len(set(header)) != len(header) or "" in header:
+        expected = f"a header with {', '.join(needed)}, each column named once"
+        raise RecordingError(path, 1, ",".join(header) or "an empty line", expected)
+    if odd := [name for name in header if "/" in name or name == "."]:
+        raise RecordingError(path, 1, f"column {odd[0]!r}", "a column's name without '/', and not '.'")
+    rows = []
+    for line, cells in lines:
+        if not any(cells):
+            continue
+        if len(cells) != len(header):
+            raise RecordingError(path, line, f"{len(cells)} cells", f"{len(header)}, as in the header")
+        rows.append((line, dict(zip(header, cells, strict=True))))
     if not rows:
         raise RecordingError(path, 2, "no rows", "a row for each recording")
     return rows
@@ -174,7 +186,7 @@ def _classes(raw: Path, source: Source, words: list[str]) -> tuple[dict[str, int
     elif (raw / "classes.txt").is_file() or source.classes is not None:
         path = raw / "classes.txt"
         if path.is_file():
-            names = [name.strip() for name in text.load(path).decode("utf-8-sig").split("\n")]
+            names = [name.strip() for name in text.words(path).split("\n")]
         else:
             names = class_names(source, source.class_count or len(source.classes or ()), "")
         known = list(range(len(names)))

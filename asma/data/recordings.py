@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+INTEGER = re.compile(r"[+-]?\d{1,18}")
 CHUNK = 512  # rows; 150 kB of 25 joints, about five recordings of NTU RGB+D
 BLOCK = 16 * CHUNK  # rows that are read or written at once
 # Not lzf: its output depends on what the memory held before, and the same data must give the same bytes.
@@ -212,6 +214,12 @@ def listed(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     present = (xyz != 0).any(axis=(2, 3))
     frame, slot = np.nonzero(np.maximum.accumulate(present[:, ::-1], axis=1)[:, ::-1])
     return frame, slot
+
+
+def plain(value: object) -> str:
+    """A column's value as text: numbers without leading zeros or a plus sign, so that 01, "1" and 1 are the same."""
+    text = str(value)
+    return str(int(text)) if INTEGER.fullmatch(text) else text
 
 
 def write_column(group: h5py.Group, name: str, values: Sequence[int | str]) -> None:

@@ -29,14 +29,30 @@ def load(path: Path) -> bytes:
 
     Raises RecordingError if the file cannot be read or says nothing.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordingError(path, None, error.strerror or str(error), "a readable file") from None
-    data = data.rstrip()
+    data = _read(path)
     if not data:
         raise RecordingError(path, 1, "an empty file", "a recording")
     return data
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes().rstrip()
+    except OSError as error:
+        raise RecordingError(path, None, error.strerror or str(error), "a readable file") from None
+
+
+def words(path: Path) -> str:
+    """A text file of people's words: UTF-8, with or without its mark, with nothing blank after the last line.
+
+    Raises RecordingError if the file cannot be read, or naming the line that is something else.
+    """
+    data = _read(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise RecordingError(path, line, f"the byte 0x{data[error.start]:02x}", "text in UTF-8") from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,6 +106,8 @@ def measure(
             for form in found.keys() & FILES.keys():
                 weigh(plan, form)
             made[plan.name] = network, found
+            left_out = [form for form in how.forms if form not in how.of(plan.name)]
+            missing |= dict.fromkeys(left_out, "export.compiled does not name it")
             unavailable += [{"model": plan.name, "form": form, "reason": why} for form, why in missing.items()]
     rows = []
     for plan in networks:

@@ -28,6 +28,11 @@ class Pretrain(Fit):
     redundancy: float = 2e-4  # λ of Eq. 6–7; it acts through λ·P
     centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.projector < 1:
+            raise ValueError(f"pretrain.projector: found {self.projector}, expected 1 or more")
+
 
 class Projector(nn.Sequential):
     """Three linear maps without bias, dim → P → P → P, BN and ReLU between them (Barlow Twins)."""

@@ -78,7 +78,7 @@ def seeds(rows: Sequence[Row], name: str, found: Found) -> Table:
         kind = {"aligned_probed": "linear", "aligned_finetuned": "finetuned"}.get(row.mode, "")
         told = tables.published("table_12", f"{row.stream}-ASMa", row.benchmark)
         if kind in told:
-            spread = f"{told[kind]:.1f} ± {told[f'{kind}_std']:.1f}"
+            spread = f"{told[kind]:.2f} ± {told[f'{kind}_std']:.2f}"
             lines.append(Line([f"{whose}, published", row.mode, spread, *[NONE] * len(found.seeds)], PUBLISHED))
     header = ["Encoders", "Mode", "mean ± deviation", *(f"seed {seed}" for seed in found.seeds)]
     return Table(f"Seeds (the paper's Table 12): {name}", _caption(found, found.stream), header, 2, lines)
@@ -104,7 +104,9 @@ def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Foun
     like = {(r.ablation.stage, r.ablation.who) for r in rows if next(iter(r.ablation.changes), None) == key}
     all_of_it = [r for r in rows if (r.ablation.stage, r.ablation.who) in like]
     kept = shown(key, [r for r in all_of_it if next(iter(r.ablation.changes), key) == key], benchmark, found)
-    changed, plain = [r for r in kept if r.ablation.changes], [r for r in kept if not r.ablation.changes]
+    plain = [r for r in kept if not r.ablation.changes]
+    # a value may be one benchmark's own and not another's: where it is, that is the line of the default once more
+    changed = [r for r in kept if r.ablation.changes and not _same(_value(r), own)]
     told = [(f"{own} (default)", r) for r in plain] + [(_value(r), r) for r in changed]
     title = f"{TITLES.get(key, key)}: {name}"
     table = _by_value(title, key, key, told, found, several=len({r.ablation.who for r in changed}) > 1)
@@ -139,7 +141,7 @@ def _by_value(
         own = value.removesuffix(" (default)")
         paper = [published(what, own, row) if row else None for row in of_value]
         if any(cell is not None for cell in paper):
-            lines.append(Line([f"{value}, published", *(NONE if c is None else f"{c:.1f}" for c in paper)], PUBLISHED))
+            lines.append(Line([f"{value}, published", *(tables.printed(c) for c in paper)], PUBLISHED))
     stream = told[0][1].stream if told else found.stream
     return Table(title, _caption(found, stream), [first, *columns], 1, lines)
 
@@ -203,10 +205,24 @@ def markdown(title: str, parts: Sequence[Table], said: str | None, how: str) -> 
     return "\n\n".join(text) + "\n"
 
 
-def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str, values: str) -> str:
+def pretraining(found: Found, ended: Mapping[tuple[str, str, str], Sequence[float | None]]) -> Table:
+    """How far the pretraining of each encoder got (`ablations.losses`): a line an encoder, benchmark and stream."""
+    lines = [
+        Line([found.title(benchmark), encoder, stream, *(NONE if loss is None else f"{loss:.0f}" for loss in by_seed)])
+        for (encoder, benchmark, stream), by_seed in sorted(ended.items(), key=lambda item: item[0][1])
+    ]
+    caption = (
+        "Loss of the last epoch of each pretraining. It stands still for some epochs before it falls; an encoder that "
+        "was still there at the end has learnt little."
+    )
+    header = ["Benchmark", "Encoder", "Stream", *(f"seed {seed}" for seed in found.seeds)]
+    return Table("How far pretraining got", caption, header, 3, lines)
+
+
+def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str, values: str, far: Table) -> str:
     """claims.md: a section a claim, a table and a sentence a benchmark.
 
-    how: the command that made the runs; values: the parameters it ran with, as YAML.
+    how: the command that made the runs; values: the parameters it ran with, as YAML; far: what `pretraining` gives.
     """
     text = ["# The paper's claims, put to the test", *([f"**{said}**"] if said else []), how]
     for claim in dict.fromkeys(one.claim for one in tested):
@@ -218,6 +234,7 @@ def claims_markdown(tested: Sequence[claims.Tested], said: str | None, how: str,
             if one.comparisons:
                 made = claims.table(one, one.benchmark)
                 text += [tables.pipe(made), made.caption]
+    text += [f"## {far.title}", tables.pipe(far), far.caption]
     text += ["## The parameters of these runs", "All others are those of params.yaml.", f"```yaml\n{values}```"]
     return "\n\n".join(text) + "\n"
 
@@ -322,6 +339,12 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _same(value: str, other: str) -> bool:
+    """Whether two values as they stand in params.yaml are one: 8 and 8.0 are."""
+    number = _number(value)
+    return value == other or (number is not None and number == _number(other))
 
 
 def _order(value: str) -> tuple[float, str]:

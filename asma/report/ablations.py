@@ -22,6 +22,15 @@ from asma.report.collect import ReportError, Run, titled
 T = TypeVar("T")
 DRAW = "finetune.draw="
 MISSING = ("error", "leave_out")
+# What a line of each list may change: the sections and keys that the stages read which are run again for it. Anything
+# else would be trained for hours to come out as the default. `finetune` repeats lines of `pretrain`.
+READ = {
+    "pretrain": ("augment.", "mask.", "encoder.", "pretrain.", "run."),
+    "labels": ("finetune.", "run."),
+    "fuse": ("fuse.alignment.", "fuse.fit.", "fuse.heads", "probe.", "run."),
+    "distill": ("distill.", "encoder.partition", "run."),
+}
+OF_VIEWS = "mask.score=view"  # with it, pretraining measures motion itself, by the section `motion`
 _LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
 
 
@@ -91,7 +100,8 @@ class Row:
     @property
     def spread(self) -> str:
         """`39.3 ± 14.1`, mean and deviation as they stand in a table."""
-        return f"{self.mean:.1f}" + (f" ± {self.deviation:.1f}" if self.deviation is not None else "")
+        digits = 1 if self.deviation is None or self.deviation >= 1 else 2
+        return f"{self.mean:.{digits}f}" + (f" ± {self.deviation:.{digits}f}" if self.deviation is not None else "")
 
 
 @dataclass(frozen=True)
@@ -173,6 +183,25 @@ def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Fo
     demonstrations = frozenset(row.benchmark for row in rows if row.demonstration)
     both = (params["fuse"]["first"], params["fuse"]["second"])
     return Found(rows, benchmarks, streams, seeds, *both, demonstrations, len(absent))
+
+
+def losses(params: Mapping[str, Any], runs: Path) -> dict[tuple[str, str, str], list[float | None]]:
+    """The loss that each pretraining ended with: by encoder, benchmark and stream, one a seed, None where not run."""
+    how = _section(params)
+    found: dict[tuple[str, str, str], list[float | None]] = {}
+    for axes in itertools.product(how["masks"], how["benchmarks"], how["streams"]):
+        encoder, benchmark, stream = map(str, axes)
+        folder = runs / "pretrain" / encoder / DEFAULT / benchmark / stream
+        curves = [_curve(folder / str(seed) / "metrics.json") for seed in how["seeds"]]
+        if any(curves):
+            found[encoder, benchmark, stream] = [curve[-1] if curve else None for curve in curves]
+    return found
+
+
+def _curve(path: Path) -> list[float]:
+    """The loss by epoch of one pretraining; of an untrained encoder and of one that was not run it is empty."""
+    curves = _json(path).get("curves", {}) if path.is_file() else {}
+    return next(iter(curves.values()), [])
 
 
 def _over_draws(rows: list[Row]) -> list[Row]:
@@ -271,13 +300,20 @@ def _right(
     return tuple(names[i] for i in order), evaluation.answers(logits[order], own) == own
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "metrics.json"
+def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ReportError(f"{path}:{error.lineno}: found {error.msg}, expected JSON") from error
-    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+    if not isinstance(content, dict):
+        raise ReportError(f"{path}: found {type(content).__name__}, expected a mapping")
+    return content
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    content = _json(path)
+    if not isinstance(content.get("results"), list):
         raise ReportError(f"{path}: results: found none, expected a list")
     return content
 
@@ -293,6 +329,16 @@ def _section(params: Mapping[str, Any]) -> dict[str, list[Any]]:
         for encoder in pair.values():
             if encoder not in how["masks"]:
                 raise ReportError(f"params.yaml: ablations.masks: found no {encoder!r}, which a pair needs")
+    of_views = params["mask"].get("score") == OF_VIEWS.partition("=")[2]
+    for name, keys in READ.items():
+        for line in how[name]:
+            words = str(line).split("+")
+            also = ("motion.",) if name == "pretrain" and (of_views or OF_VIEWS in words) else ()
+            for word in words:
+                if not word.startswith((*keys, *also)):
+                    shown = ", ".join(f"{key}…" if key.endswith(".") else key for key in (*keys, *also))
+                    where = f"params.yaml: ablations.{name}"
+                    raise ReportError(f"{where}: found {word!r}, which changes nothing there; expected {shown}")
     for changed in how["finetune"]:
         if changed not in how["pretrain"]:
             raise ReportError(f"params.yaml: ablations.pretrain: found no {changed!r}, which `finetune` needs")

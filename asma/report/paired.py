@@ -7,6 +7,7 @@ other recordings (signs of the paired differences exchanged)? A difference count
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import stats
 from asma.report.ablations import Row, over_draws
 
 LEVEL = 0.05
+SIDES = ("better", "worse")
 RESAMPLES = 9999
 
 
@@ -32,9 +34,22 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `open`: both tests below LEVEL, or not."""
-        if self.p_seeds is None or max(self.p_seeds, self.p_recordings) >= LEVEL:
-            return "open"
-        return "better" if self.difference > 0 else "worse"
+        return "open" if self.p >= LEVEL else SIDES[self.difference < 0]
+
+    @property
+    def p(self) -> float:
+        """Of both questions at once: the larger, since both have to be answered with yes. 1 of a single seed."""
+        return 1.0 if self.p_seeds is None else max(self.p_seeds, self.p_recordings)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Holm's step-down: each p corrected for having asked all of them, so that one below LEVEL is so by design."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    corrected, largest = [1.0] * len(values), 0.0
+    for place, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - place) * values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def compare(a: Row, b: Row) -> Comparison:

@@ -152,7 +152,7 @@ def headline(results: Results) -> Table:
     if any(line.by == PUBLISHED for line in lines):
         caption += (
             " Published figures are as printed, some of them under FLOPs count what is a MAC here "
-            f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1)."
+            f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1).{elsewhere(columns)}"
         )
     return Table("Results", caption, header, 2, lines)
 
@@ -173,9 +173,26 @@ def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
     for row in paper()["table_1"]["rows"]:
         cells = [row["results"].get(b, {}).get(kind) for b in columns for kind in ("linear", "finetuned")]
         if wanted(row) and any(cells):
-            name = f"{row['method']} ({row['authors']})" if "authors" in row else row["method"]
+            name = _named(row)
             cost = [_number(row.get("params"), 2), NONE, _number(row.get("flops"), 2)]
             yield Line([name, PUBLISHED, *cost, *(_number(cell, 1) for cell in cells)], PUBLISHED)
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """A published method and its authors."""
+    return f"{row['method']} ({row['authors']})" if "authors" in row else str(row["method"])
+
+
+def elsewhere(benchmarks: Sequence[str]) -> str:
+    """A sentence for a caption where the paper's encoders were pretrained on another benchmark, else nothing."""
+    told = paper()["pretrained_on"]
+    found = [f"{told[benchmark]} for {benchmark}" for benchmark in benchmarks if benchmark in told]
+    if not found:
+        return ""
+    return (
+        f" The paper pretrains on {', '.join(found)} (its Section 4), this project every benchmark's encoders on its"
+        " own training recordings, so these published figures are of another pretraining."
+    )
 
 
 def of_benchmark(results: Results, benchmark: str) -> Table:
@@ -193,7 +210,14 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
         name = f"{mode} (beside {source})" if several and source and source not in mode else mode
         lines.append(Line([stage, encoder, name, *cells], runs=_runs(results, shown, 3)))
         for method, told in _published_beside(benchmark, stage, (encoder, mode), source, streams):
-            lines.append(Line([PUBLISHED, method, mode, *(_number(value, 2) for value in told)], PUBLISHED))
+            lines.append(Line([PUBLISHED, method, mode, *map(printed, told)], PUBLISHED))
+    if "3s" in streams and any(line.cells[0] == "probe" for line in lines):  # after all single encoders
+        after = max(place for place, line in enumerate(lines, start=1) if line.cells[0] == "probe")
+        lines[after:after] = [
+            Line([PUBLISHED, method, "linear", *[NONE] * (len(streams) - 1), printed(figures["linear"])], PUBLISHED)
+            for method in ("f_phi only", "f_theta only")
+            if (figures := published("table_3", method, benchmark))
+        ]
     first = own[0] if own else {}
     sizes = {key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")}
     caption = (
@@ -201,6 +225,8 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
         f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
     )
     caption += semi_supervised(own)
+    if any(line.by == PUBLISHED for line in lines):
+        caption += f" Published: arXiv {paper()['source']['arxiv']}, Tables 1, 3, 6 and 8.{elsewhere([benchmark])}"
     return Table(results.title(benchmark), caption, ["Stage", "Encoder", "Mode", *streams], 3, lines)
 
 
@@ -213,14 +239,10 @@ def _published_beside(
         if encoder == "both" and benchmark == "pku2_xsub" and source and streams[-1] == "3s":
             for row in paper()["table_6"]["rows"]:
                 if source in row["results"]:
-                    yield row["method"], [*[None] * (len(streams) - 1), row["results"][source]["finetuned"]]
+                    yield _named(row), [*[None] * (len(streams) - 1), row["results"][source]["finetuned"]]
         return
     if any(told := [published_cell(benchmark, mode, stream) for stream in streams]):
         yield encoder, told
-    if (encoder, how) == ("random", "linear") and streams[-1] == "3s":  # after all single encoders
-        for method in ("f_phi only", "f_theta only"):
-            if figures := published("table_3", method, benchmark):
-                yield method, [*[None] * (len(streams) - 1), figures["linear"]]
 
 
 def published_cell(benchmark: str, mode: Mode, stream: str) -> float | None:
@@ -415,6 +437,12 @@ def as_json(results: Results) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
+
+
+def printed(value: float | None) -> str:
+    """A published figure with the digits it was printed with, one or two."""
+    text = _number(value, 2)
+    return text[:-1] if text.endswith("0") else text
 
 
 def _scaled(value: float | None, unit: float, digits: int = 2) -> str:

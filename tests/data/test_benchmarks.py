@@ -19,7 +19,7 @@ TRAIN, TEST = [0, 1, 3, 4, 6], [2, 5]
 
 def write(toy: Path, split: Split, name: str = "toy_other") -> dict[str, int]:
     path = toy / "benchmarks" / f"{name}.h5"
-    return benchmarks.write(path, name, SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    return benchmarks.write(path, name, SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")[0]
 
 
 def test_who_is_not_in_train_is_in_test() -> None:
@@ -39,9 +39,15 @@ def test_a_recording_without_a_word_is_in_neither_half() -> None:
 
 
 def test_numbers_and_words_of_the_same_look_are_the_same() -> None:
-    for values, chosen in ((np.array([1, 2]), ["1"]), (np.array(["1", "2"]), [1])):
+    for values, chosen in ((np.array([1, 2]), ["1"]), (np.array(["1", "2"]), [1]), (np.array([1, 2]), ["01"])):
         train, test = divide(values, Split(column="subject", train=chosen), "here")
         assert train.tolist() == [0] and test.tolist() == [1]
+
+
+def test_what_a_split_lists_and_no_recording_has_is_told() -> None:
+    split = Split(column="subject", train=["01", 2, 30], test=["x", "03"])
+    assert benchmarks.absent(np.array([1, 3, 3]), split) == ["2", "30", "x"]
+    assert benchmarks.absent(np.array(["1", "2", "x", "3", "30"]), split) == []
 
 
 @pytest.mark.parametrize(

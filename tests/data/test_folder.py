@@ -211,11 +211,21 @@ def test_a_label_without_a_class_is_named(tmp_path: Path) -> None:
         ("file,label,label\na.csv,1,1\n", "each column named once"),
         ("file,label\n", "found no rows"),
         ("file,label\na.csv,0\nb.csv\n", "line 3: found 1 cells; expected 2, as in the header"),
+        ('file,label\na.csv,"wave\nb.csv,clap\n', "line 2: found .*; expected a quotation mark on both ends of a cell"),
+        ('file,label\na.csv,wave\nb.csv,"clap"s\n', "line 3: found .*; expected a quotation mark on both ends"),
+        ("file,label\na.csv," + "x" * 200000 + "\n", "line 2: found field larger than field limit"),
+        (
+            "file,label,a/b\na.csv,0,1\n",
+            "line 1: found column 'a/b'; expected a column's name without '/'",
+        ),
+        ("file,label,.\na.csv,0,1\n", "line 1: found column '.'"),
+        (b"file,label\na.csv,\xfcben\n", "line 2: found the byte 0xfc; expected text in UTF-8"),
+        ("file,label\na.csv,0\n".encode("utf-16"), "line 1: found the byte 0xff; expected text in UTF-8"),
     ],
 )
-def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | None, message: str) -> None:
+def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | bytes | None, message: str) -> None:
     if index is not None:
-        (tmp_path / "index.csv").write_text(index)
+        (tmp_path / "index.csv").write_bytes(index if isinstance(index, bytes) else index.encode())
     with pytest.raises(RecordingError, match=message):
         read(tmp_path)
 
@@ -231,10 +241,11 @@ def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | No
         ),
         ("classes.txt", "wave\nwave\n", "a class name twice or blank"),
         ("classes.txt", "wave\n\nclap\n", "a class name twice or blank"),
+        ("classes.txt", b"wave\n\xfcben\n", "classes.txt, line 2: found the byte 0xfc; expected text in UTF-8"),
     ],
 )
-def test_bad_class_names_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_bad_class_names_are_refused(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     two("file,label\na.csv,0\nb.csv,1\n", tmp_path)
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecordingError, match=message):
         read(tmp_path)

@@ -100,7 +100,7 @@ def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_pat
     found = ablations.collect(content, lay(tmp_path, content, right))
     masks = next(t for t in ablation_tables.all_tables(found, content) if t.title.startswith("Masks"))
     lines = {line.cells[0]: line.cells for line in masks.lines}
-    assert lines["lowdeg_highmot, published"][masks.header.index("linear")] == "75.8"
+    assert lines["lowdeg_highmot, published"][masks.header.index("linear")] == "75.84"
     assert lines["lowdeg_highmot, published"][masks.header.index("standardised")] == "–"
     assert "random, published" not in lines
 
@@ -125,31 +125,38 @@ def test_a_published_figure_stands_beside_the_encoder_the_mode_and_the_stream_it
     backbones = made["Backbones"]
     assert "stream joint" in backbones.caption
     own = {c: cells(backbones, "gin, published", c) for c in backbones.header[1:]}
-    assert own["lowdeg_highmot linear"] == "81.3" and own["lowdeg_highmot finetuned"] == "91.0"
+    assert own["lowdeg_highmot linear"] == "81.34" and own["lowdeg_highmot finetuned"] == "91.05"
     assert {own["highdeg_lowmot linear"], own["highdeg_lowmot finetuned"], own["aligned_probed"]} == {"–"}
-    assert cells(backbones, "stgcn (default), published", "lowdeg_highmot finetuned") == "91.5"
+    assert cells(backbones, "stgcn (default), published", "lowdeg_highmot finetuned") == "91.53"
     assert "stream joint" in made["Masks, one encoder"].caption
     assert "stream 3s" in made["Pairs of encoders"].caption
 
 
 def test_students_stand_beside_the_published_ones_of_the_fine_tuned_teacher(tmp_path: Path) -> None:
-    _, made = of_the_paper(tmp_path, distill=["distill.form=features", "distill.temperature=4.0"])
+    temperatures = ["distill.temperature=4.0", "distill.temperature=9.0", "distill.temperature=12"]
+    _, made = of_the_paper(tmp_path, distill=["distill.form=features", *temperatures])
     forms = made["What is distilled"]
     assert "stream bone" in forms.caption and forms.header[1:] == ["student of pretrain", "student of finetune"]
     told = {
         name: cells(forms, f"{name}, published", "student of finetune") for name in ("features", "logits (default)")
     }
-    assert told == {"features": "89.0", "logits (default)": "90.8"}
+    assert told == {"features": "89.0", "logits (default)": "90.75"}
     assert cells(forms, "features, published", "student of pretrain") == "–"
-    assert [line.cells[0] for line in made["Temperature of distillation"].lines] == ["4.0", "9.0 (default)"]
+    lines = [line.cells[0] for line in made["Temperature of distillation"].lines]
+    assert lines == ["4.0", "9.0 (default)", "9.0 (default), published", "12"]
+        "4.0",
+        "9.0 (default)",
+        "9.0 (default), published",
+        "12",
+    ]
 
 
 def test_the_seeds_of_all_streams_stand_beside_the_published_mean_and_deviation(tmp_path: Path) -> None:
     _, made = of_the_paper(tmp_path)
     told = [line.cells for line in made["Seeds"].lines if line.by == "published"]
     assert told == [
-        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_probed", "92.0 ± 0.1", "–", "–", "–"],
-        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_finetuned", "96.8 ± 0.2", "–", "–", "–"],
+        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_probed", "92.00 ± 0.10", "–", "–", "–"],
+        ["lowdeg_highmot + highdeg_lowmot, published", "aligned_finetuned", "96.75 ± 0.16", "–", "–", "–"],
     ]
 
 

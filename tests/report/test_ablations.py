@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,48 @@ def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
 def test_lists_that_do_not_fit_each_other_are_an_error(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ReportError, match=message):
         ablations.grid(params(**changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("pretrain", "motion.measure=squared"),
+        ("pretrain", "prepare.frames=64"),
+        ("pretrain", "mask.joints=7+probe.epochs=3"),
+        ("pretrain", "seed=4"),
+        ("labels", "mask.joints=7"),
+        ("fuse", "fuse.first=random"),
+        ("distill", "encoder.width=32"),
+    ],
+)
+def test_a_line_that_would_change_nothing_is_refused_before_it_is_run(name: str, line: str) -> None:
+    word = line.split("+")[-1]
+    with pytest.raises(ReportError, match=rf"ablations\.{name}: found '{word}', which changes nothing there; expected"):
+        ablations.grid(params(**{name: [line]}))
+
+
+def test_motion_may_be_varied_where_views_measure_it_themselves() -> None:
+    ablations.grid(params(pretrain=["mask.score=view+motion.measure=squared"]))
+    content = params(pretrain=["motion.measure=squared"])
+    content["mask"]["score"] = "view"
+    ablations.grid(content)
+
+
+def test_every_section_that_a_line_may_change_is_one_of_the_stages_it_is_run_with() -> None:
+    root = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    of = {"pretrain": "pretrain", "labels": "finetune", "fuse": "fuse", "distill": "distill"}
+    for name, keys in ablations.READ.items():
+        listed = {key.partition(".")[0] for key in root[of[name]]["params"]}
+        assert {key.partition(".")[0] for key in keys} <= listed
+
+
+def test_the_loss_each_pretraining_ended_with_is_read(tmp_path: Path) -> None:
+    content = params(seeds=[1, 2])
+    for encoder, curve in (("lowdeg_highmot", [9.0, 7.5]), ("highdeg_lowmot", [])):
+        folder = tmp_path / "pretrain" / encoder / "default" / "demo_xsub" / "joint" / "2"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps({"curves": {"barlow_twins": curve} if curve else {}}))
+    assert ablations.losses(content, tmp_path) == {("lowdeg_highmot", "demo_xsub", "joint"): [None, 7.5]}
 
 
 def test_what_was_changed_is_told_by_key() -> None:

@@ -58,6 +58,33 @@ def test_a_claim_fails_where_one_comparison_goes_the_other_way(tmp_path: Path) -
     assert one.verdict == claims.FAILS
 
 
+def test_the_other_way_has_to_be_clear_of_having_asked_several_times(tmp_path: Path) -> None:
+    one = put(tmp_path, {"aligned_probed": 20})["alignment"]
+
+    def told(*values: tuple[float, float]) -> str:
+        comparisons = tuple(
+            (w, a, b, replace(c, difference=difference, p_seeds=p, p_recordings=0.0))
+            for (w, a, b, c), (difference, p) in zip(one.comparisons, values, strict=True)
+        )
+        return replace(one, comparisons=comparisons).verdict
+
+    assert told((-3, 0.016), (1, 0.9), (1, 0.9)) == claims.FAILS  # 3 × 0.016 < 0.05
+    assert told((-3, 0.017), (1, 0.9), (1, 0.9)) == claims.OPEN
+    assert told((-3, 0.024), (1, 0.001), (1, 0.9)) == claims.FAILS  # 2 × 0.024, the smallest is another's
+    assert told((3, 0.04), (1, 0.04), (1, 0.04)) == claims.HOLDS
+
+
+def test_three_streams_are_compared_with_each_of_them(tmp_path: Path) -> None:
+    content = params(streams=["joint", "bone", "motion"])
+    runs = lay(tmp_path, content, lambda ablation, mode, stream, seed: share(10 + seed))
+    tested = {one.claim.key: one for one in claims.put_to_the_test(ablations.collect(content, runs))}
+    assert [line.cells[1] for line in claims.table(tested["streams"], "").lines] == [
+        "3s, joint",
+        "3s, bone",
+        "3s, motion",
+    ]
+
+
 def test_a_claim_is_open_where_nothing_differs(tmp_path: Path) -> None:
     one = put(tmp_path, {})["alignment"]
     assert one.verdict == claims.OPEN
@@ -97,9 +124,12 @@ def test_every_claim_stands_in_the_page_with_its_verdict_and_the_command(tmp_pat
         "pretrain": {"schedules": {"paper": {"epochs": 7}}},
         "ablations": content["ablations"],
     }
-    text = ablation_tables.claims_markdown(every, "Demonstration.", "Made by `make ablations`.", values)
+    far = ablation_tables.pretraining(found, {("a", "demo_xsub", "joint"): [700.4, None, 1200.6]})
+    assert [line.cells for line in far.lines] == [["demo_xsub (demonstration)", "a", "joint", "700", "–", "1201"]]
+    text = ablation_tables.claims_markdown(every, "Demonstration.", "Made by `make ablations`.", values, far)
     assert "## The parameters of these runs" in text and values in text
-    assert text.count("\n## ") == len(claims.claims("a", "b")) + 1
+    assert text.count("\n## ") == len(claims.claims("a", "b")) + 2
+    assert "## How far pretraining got" in text and "| 700 |" in " ".join(text.split())
     assert "**demo_xsub: holds.**" in text
     assert "**demo_xsub: was not run.**" in text
     assert "Made by `make ablations`." in text

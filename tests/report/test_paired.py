@@ -9,6 +9,7 @@ from scipy import stats
 
 from asma.report import paired
 from asma.report.ablations import Ablation, Row
+from asma.report.paired import holm
 from tests.report.grid import N, share
 
 
@@ -103,3 +104,11 @@ def test_rows_without_a_common_seed_or_on_other_recordings_are_an_error() -> Non
 @pytest.mark.parametrize(("value", "text"), [(1.26, "+1.3"), (-0.96, "-1.0"), (0.04, "0.0"), (-0.04, "0.0")])
 def test_points_have_a_sign_unless_they_are_none(value: float, text: str) -> None:
     assert paired.points(value) == text
+
+
+def test_of_several_p_each_is_corrected_by_how_many_are_left() -> None:
+    assert holm([]) == []
+    assert holm([0.03]) == [0.03]
+    assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([0.03, 0.01, 0.5, 0.04]) == pytest.approx([0.09, 0.04, 0.5, 0.09])  # never below a smaller one's
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
