@@ -257,6 +257,16 @@ def forgetful() -> Iterator[None]:
     cpp_builder.cpp_compiler_search.cache_clear()
 
 
+def test_a_network_whose_compiled_form_is_not_asked_for_is_said_to_be_left_out(
+    student: Blueprint, test: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "memory", lambda *told: {"peak_bytes": 1, "import_bytes": 2})
+    how = replace(HOW, forms=["eager", "compiled"], compiled=["teacher"])
+    rows, missing = device.measure([student], test.x, test, tmp_path, how)
+    assert [row["form"] for row in rows] == ["eager"]
+    assert missing == [{"model": "student", "form": "compiled", "reason": "export.compiled does not name it"}]
+
+
 @pytest.mark.slow
 @COMPILING
 @pytest.mark.usefixtures("forgetful")

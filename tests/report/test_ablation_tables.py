@@ -144,11 +144,6 @@ def test_students_stand_beside_the_published_ones_of_the_fine_tuned_teacher(tmp_
     assert cells(forms, "features, published", "student of pretrain") == "–"
     lines = [line.cells[0] for line in made["Temperature of distillation"].lines]
     assert lines == ["4.0", "9.0 (default)", "9.0 (default), published", "12"]
-        "4.0",
-        "9.0 (default)",
-        "9.0 (default), published",
-        "12",
-    ]
 
 
 def test_the_seeds_of_all_streams_stand_beside_the_published_mean_and_deviation(tmp_path: Path) -> None:
