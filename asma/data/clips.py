@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from asma.data.recordings import PACKED, Recording, Store, replacing, write_column
+from asma.data.recordings import PACKED, Recording, Store, of_slots, replacing, write_column
 from asma.skeleton import Skeleton
 
 BODY_CHOICES = ("listing", "tracked")
@@ -159,6 +159,20 @@ def frame50(recording: Recording, skeleton: Skeleton, M: int, how: Prepare) -> n
         return None
     xyz = align_yaw(resize(centre(xyz, skeleton.centre)[:L], how.frames), skeleton.shoulders)
     return np.ascontiguousarray(xyz.transpose(2, 0, 1, 3))
+
+
+def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray:
+    """One clip (C, T, V, M), as the stages make it, from joint positions xyz (frames, bodies, V, 3) in metres.
+
+    A body that is not in a frame is all zeros there. Raises ValueError on another shape and where there is no body.
+    """
+    if xyz.ndim != 4 or xyz.shape[2:] != (len(skeleton), 3):
+        wanted = f"(frames, bodies, {len(skeleton)}, 3) for {skeleton.name}"
+        raise ValueError(f"positions: found shape {xyz.shape}, expected {wanted}")
+    clip = RECIPES[how.recipe](of_slots(xyz), skeleton, M, how)
+    if clip is None:
+        raise ValueError("positions: found no body in any frame, expected at least one")
+    return clip
 
 
 RECIPES: dict[str, Callable[[Recording, Skeleton, int, Prepare], np.ndarray | None]] = {"frame50": frame50}

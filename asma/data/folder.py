@@ -18,10 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from asma.data import text
-from asma.data.recordings import INTEGER, Recording, RecordingError, listed, plain
+from asma.data.recordings import INTEGER, RecordingError, of_slots, plain
 from asma.data.survey import Reading, Source, Survey, class_names
 
 
@@ -110,18 +108,9 @@ def read(job: Job) -> Reading:
     what = f"{job.joints} joints x 3" + (f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else "")
     xyz = text.table(job.path, widths, what)
     xyz = xyz.reshape(len(xyz), -1, job.joints, 3)
-    frame, body = listed(xyz)
-    if not len(frame):
+    recording = of_slots(xyz, job.name, job.label, job.columns)
+    if not len(recording.frame):
         return Reading([], {job.name: "empty: no body in any frame"})
-    recording = Recording(
-        name=job.name,
-        label=job.label,
-        columns=job.columns,
-        length=len(xyz),
-        frame=frame.astype(np.int32),
-        body=body.astype(np.int64),
-        xyz=xyz[frame, body],
-    )
     return Reading([recording])
 
 

@@ -216,6 +216,13 @@ def listed(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return frame, slot
 
 
+def of_slots(xyz: np.ndarray, name: str = "", label: int = 0, columns: dict[str, int | str] | None = None) -> Recording:
+    """A recording from positions in fixed slots for bodies, xyz (frames, bodies, V, 3) in metres; see `listed`."""
+    frame, body = listed(xyz)
+    rows = xyz[frame, body].astype(np.float32)
+    return Recording(name, label, columns or {}, len(xyz), frame.astype(np.int32), body.astype(np.int64), rows)
+
+
 def plain(value: object) -> str:
     """A column's value as text: numbers without leading zeros or a plus sign, so that 01, "1" and 1 are the same."""
     text = str(value)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from asma import skeleton
-from asma.data import clips, recordings
+from asma.data import clips, folder, recordings
 from asma.data.clips import Prepare
 from asma.data.recordings import Recording, Store
 
@@ -370,3 +370,24 @@ def test_a_set_without_a_body_is_an_error(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="found no recording with a body, expected at least one"),
     ):
         clips.write(tmp_path / "toy.h5", source, SKELETON, 2, HOW)
+
+
+@pytest.mark.parametrize("bodies", [1, 2])
+def test_positions_in_memory_give_the_clip_that_the_same_file_gives(tmp_path: Path, bodies: int) -> None:
+    xyz = np.random.default_rng(0).normal(size=(30, bodies, 25, 3)).round(4)
+    xyz[:4, -1] = 0
+    lines = (",".join(f"{value}" for value in frame.ravel()) for frame in xyz)
+    (tmp_path / "one.csv").write_text("\n".join(lines))
+    (recording,) = folder.read(folder.Job(tmp_path / "one.csv", "one", 0, {}, 25, bodies)).recordings
+    expected = clips.frame50(recording, SKELETON, 2, Prepare())
+    assert expected is not None
+    np.testing.assert_array_equal(clips.of_positions(xyz, SKELETON, 2, Prepare()), expected)
+
+
+def test_positions_of_another_shape_or_of_nobody_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"found shape \(30, 25, 3\), expected \(frames, bodies, 25, 3\) for kinect_v2"
+    ):
+        clips.of_positions(np.ones((30, 25, 3)), SKELETON, 1, Prepare())
+    with pytest.raises(ValueError, match="positions: found no body in any frame"):
+        clips.of_positions(np.zeros((30, 1, 25, 3)), SKELETON, 1, Prepare())
