@@ -165,7 +165,7 @@ def main(arguments: list[str]) -> int:
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    if ABLATIONS in arguments:
+    if ABLATIONS in arguments and params.FILE.is_file():  # where there is none, DVC says so
         from asma.report import ablations
 
         try:

@@ -219,3 +219,14 @@ def test_yaml_that_dvc_has_read_is_not_parsed_again(tmp_path: Path, monkeypatch:
     for _ in range(2):
         with pytest.raises(serialize.YAMLFileCorruptedError):
             serialize.load_yaml(str(file))
+
+
+def test_a_line_of_the_ablations_that_changes_nothing_stops_them_before_the_first_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert "  - mask.joints=7\n" in text
+    (tmp_path / "params.yaml").write_text(text.replace("  - mask.joints=7\n", "  - motion.last=zero\n"))
+    monkeypatch.chdir(tmp_path)  # where there is nothing that DVC could run
+    assert repro.main([repro.ABLATIONS]) == 1
+    assert "params.yaml: ablations.pretrain: found 'motion.last=zero', which changes nothing" in capsys.readouterr().err
