@@ -40,12 +40,14 @@ class _Loader(_BASE):  # type: ignore[valid-type, misc]  # one of two classes
     }
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 for _kind, _form in _NUMBERS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_form})$"), list("-+.0123456789"))
 _Loader.add_constructor(
     "tag:yaml.org,2002:int",
-    lambda loader, node: int(node.value, {"0b": 2, "0o": 8, "0x": 16}.get(node.value[:2], 10)),
+    lambda loader, node: int(node.value.replace("_", ""), {"0b": 2, "0o": 8, "0x": 16}.get(node.value[:2], 10)),
 )
 
 

@@ -78,7 +78,7 @@ def test_a_section_becomes_a_dataclass_with_its_defaults(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["on", "off", "yes", "no", "y", "N", "true", "False", "~", "null", "none"]
+    ["on", "off", "yes", "no", "y", "N", "true", "False", "true_distance", "falsey", "~", "null", "none"]
     + ["010", "08", "-7", "+3", "0x1F", "0o17", "1_000", "12:30"]
     + ["1e-3", "1.", ".5", "-2.5E+4", ".inf", "-.INF", ".nan", "1.2.3", "2024-05-01", "0b11", "''", "'1'"],
 )

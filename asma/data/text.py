@@ -7,6 +7,7 @@ these functions refuse, a reader walks line by line to say where and why.
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,9 @@ def words(path: Path) -> str:
 
     Raises RecordingError if the file cannot be read, or naming the line that is something else.
     """
-    data = _read(path)
+    data = _read(path).removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RecordingError(path, line, f"the byte 0x{data[error.start]:02x}", "text in UTF-8") from None

@@ -109,7 +109,7 @@ def varied(key: str, rows: Sequence[Row], name: str, benchmark: str, found: Foun
     changed = [r for r in kept if r.ablation.changes and not _same(_value(r), own)]
     told = [(f"{own} (default)", r) for r in plain] + [(_value(r), r) for r in changed]
     title = f"{TITLES.get(key, key)}: {name}"
-    table = _by_value(title, key, key, told, found, several=len({r.ablation.who for r in changed}) > 1)
+    table = _by_value(title, key, key, told, found, several=len({r.ablation.who for r in kept}) > 1)
     draws = max((len(r.accuracy) for r in changed), default=0) // len(found.seeds)
     if draws < 2:
         return table

@@ -26,10 +26,12 @@ MISSING = ("error", "leave_out")
 # else would be trained for hours to come out as the default. `finetune` repeats lines of `pretrain`.
 READ = {
     "pretrain": ("augment.", "mask.", "encoder.", "pretrain.", "run."),
-    "labels": ("finetune.", "run."),
-    "fuse": ("fuse.alignment.", "fuse.fit.", "fuse.heads", "probe.", "run."),
+    "labels": ("finetune.", "encoder.dropout", "encoder.partition", "run."),
+    "fuse": ("fuse.alignment.", "fuse.fit.pretrain.", "probe.", "run."),
     "distill": ("distill.", "encoder.partition", "run."),
 }
+# Beside what changes its pretraining, a line of `pretrain` may change how the encoders are judged then.
+JUDGED = ("probe.", "fuse.alignment.", "fuse.fit.", "finetune.")
 OF_VIEWS = "mask.score=view"  # with it, pretraining measures motion itself, by the section `motion`
 _LISTS = ("benchmarks", "streams", "seeds", "masks", "pairs", "pretrain", "finetune", "labels", "fuse", "distill")
 
@@ -334,8 +336,9 @@ def _section(params: Mapping[str, Any]) -> dict[str, list[Any]]:
         for line in how[name]:
             words = str(line).split("+")
             also = ("motion.",) if name == "pretrain" and (of_views or OF_VIEWS in words) else ()
+            judged = JUDGED if name == "pretrain" and any(word.startswith((*keys, *also)) for word in words) else ()
             for word in words:
-                if not word.startswith((*keys, *also)):
+                if not word.startswith((*keys, *also, *judged)):
                     shown = ", ".join(f"{key}…" if key.endswith(".") else key for key in (*keys, *also))
                     where = f"params.yaml: ablations.{name}"
                     raise ReportError(f"{where}: found {word!r}, which changes nothing there; expected {shown}")

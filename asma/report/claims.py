@@ -216,7 +216,8 @@ def table(tested: Tested, title: str) -> Table:
     n = " or ".join(map(str, sorted(seeds))) or "no"
     caption = (
         f"Top-1 in per cent, mean ± deviation over {n} seeds; difference in points with its 95 % interval; "
-        "p of a paired t over the seeds and of a sign-flip test over the recordings, each comparison by itself."
+        "p of a paired t over the seeds and of a sign-flip test over the recordings, each by "
+        "itself. A comparison counts where both are below 0.05; one that goes the other way, after Holm over its claim."
     )
     header = ["Comparison", "Stream", "This", "That", "Difference", "95 %", "p seeds", "p recordings"]
     return Table(title, caption, header, 2, lines)

@@ -107,7 +107,9 @@ def test_lists_that_do_not_fit_each_other_are_an_error(changed: dict[str, Any], 
     [
         ("pretrain", "motion.measure=squared"),
         ("pretrain", "prepare.frames=64"),
-        ("pretrain", "mask.joints=7+probe.epochs=3"),
+        ("pretrain", "probe.epochs=3"),
+        ("pretrain", "mask.joints=7+distill.layers=3"),
+        ("fuse", "fuse.fit.finetune.epochs=3"),
         ("pretrain", "seed=4"),
         ("labels", "mask.joints=7"),
         ("fuse", "fuse.first=random"),
@@ -122,6 +124,7 @@ def test_a_line_that_would_change_nothing_is_refused_before_it_is_run(name: str,
 
 def test_motion_may_be_varied_where_views_measure_it_themselves() -> None:
     ablations.grid(params(pretrain=["mask.score=view+motion.measure=squared"]))
+    ablations.grid(params(pretrain=["mask.joints=7+probe.epochs=3+finetune.epochs=2"]))
     content = params(pretrain=["motion.measure=squared"])
     content["mask"]["score"] = "view"
     ablations.grid(content)
