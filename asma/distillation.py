@@ -18,7 +18,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from asma import losses
-from asma.backbones import pool
+from asma.backbones import check_dropout, pool
 from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
 from asma.training import Fit
@@ -64,8 +64,7 @@ class Distill(Fit):
         for key in ("layers", "width", "dim"):
             if getattr(self, key) < 1:
                 raise ValueError(f"distill.{key}: found {getattr(self, key)}, expected 1 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"distill.dropout: found {self.dropout}, expected a share from 0 to less than 1")
+        check_dropout("distill", self.dropout)
 
     @property
     def channels(self) -> list[int]:
@@ -91,10 +90,19 @@ class Distill(Fit):
 class Student(nn.Module):
     """A short ST-GCN with a linear head: clips (N, C, T, V, M) → logits (N, K)."""
 
-    def __init__(self, skeleton: Skeleton, classes: int, how: Distill, partition: str = "max_hop") -> None:
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        classes: int,
+        how: Distill,
+        partition: str = "max_hop",
+        absent: str = "computed",
+    ) -> None:
+        """partition, absent: as of the teacher's encoders."""
         super().__init__()
         plan = how.channels
         self.encoder = STGCN(skeleton, plan, [1] * len(plan), how.dropout, partition)
+        self.encoder.absent = absent
         self.head = nn.Linear(how.dim, classes)
 
     def embed(self, x: Tensor) -> Tensor:

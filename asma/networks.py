@@ -29,6 +29,6 @@ def teacher(skeleton: Skeleton, classes: int, how: Encoder, alignment: Alignment
 
 def student(skeleton: Skeleton, classes: int, how: Encoder, distill: Distill, weights: Path) -> Student:
     """The student of a teacher whose encoders are `how`, for so many classes. Raises WeightsError."""
-    network = Student(skeleton, classes, distill, how.partition)
+    network = Student(skeleton, classes, distill, how.partition, how.absent)
     training.load_weights(weights, student=network)
     return network

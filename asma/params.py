@@ -1,7 +1,9 @@
 """`params.yaml` → dataclasses. A section, a dataclass, one hop; an unknown or missing key is an error.
 
-A section may hold `schedules:`, a mapping from a data set's schedule name to the few values that differ for it
-(a small set trains longer, the demonstration shorter). `load(..., schedule=...)` lays them over the section.
+A value that is the word `by_budget` stands under `budgets:` of its section, by the name of a data
+set's budget: `paper` has the paper's values, and what another budget does not name is `paper`'s.
+`load(..., budget=...)` puts them in. Any other value holds for every budget; where one of them
+would differ, `load` says so, so that neither is overruled without a word.
 
 `change` is how an ablation says what it changes: for the rest of the process other values are read than stand there.
 """
@@ -23,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 T = TypeVar("T")
 FILE = Path("params.yaml")
 DEFAULT = "default"  # the change that changes nothing
+BY_BUDGET, PAPER = "by_budget", "paper"
 _changes: dict[str, Any] = {}
 _BASE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
 _NUMBERS = {  # YAML 1.2
@@ -75,7 +78,7 @@ def read(file: Path = FILE) -> dict[str, Any]:
 def change(text: str) -> None:
     """Have this process read other values from now on: `mask.joints=7+seed=2`; `default` is no change.
 
-    They win over a schedule's. Raises ParamsError on a word that is not `<key>=<value>`; `read` raises it on a key
+    They hold for every budget. Raises ParamsError on a word that is not `<key>=<value>`; `read` raises it on a key
     that params.yaml does not have.
     """
     changes: dict[str, Any] = {}
@@ -94,8 +97,8 @@ def changed() -> str:
 
 
 def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
-    """Set one value by its dotted name; no schedule of its section has another one then."""
-    first, *between = (*parents, last) = key.split(".")
+    """Set one value by its dotted name."""
+    *parents, last = key.split(".")
     place: Any = content
     for part in parents:
         place = place.get(part) if isinstance(place, dict) else None
@@ -103,11 +106,6 @@ def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
         found = _closest(last, sorted(map(str, place))) if isinstance(place, dict) else "no such section"
         raise ParamsError(f"{file}: --change {key}: key not found, there is {found}")
     place[last] = value
-    for schedule in (content[first].get("schedules") or {}).values() if parents else ():
-        for part in between[:-1]:
-            schedule = schedule.get(part) if isinstance(schedule, dict) else None
-        if isinstance(schedule, dict):
-            schedule.pop(last, None)
 
 
 def seed() -> int:
@@ -118,13 +116,19 @@ def seed() -> int:
     return found
 
 
-def section(name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
-    """One section by dotted name, as plain data, with a schedule's values laid over it."""
-    return section_of(read(file), name, schedule, file)
+def section(name: str, budget: str = PAPER, file: Path = FILE) -> dict[str, Any]:
+    """One section by dotted name, as plain data, with the values of a budget put in."""
+    return section_of(read(file), name, budget, file)
 
 
-def section_of(content: Mapping[str, Any], name: str, schedule: str | None = None, file: Path = FILE) -> dict[str, Any]:
+def section_of(content: Mapping[str, Any], name: str, budget: str = PAPER, file: Path = FILE) -> dict[str, Any]:
     """The same of a params.yaml that was read before."""
+    value, budgets = _parts(content, name, file)
+    return _settled(value, _chosen(budgets, budget, f"{file}: {name}"), f"{file}: {name}")
+
+
+def _parts(content: Mapping[str, Any], name: str, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A section without its budgets, and these."""
     value: Any = content
     for depth, part in enumerate(name.split(".")):
         where = ".".join(name.split(".")[:depth]) or "top level"
@@ -135,14 +139,21 @@ def section_of(content: Mapping[str, Any], name: str, schedule: str | None = Non
     if not isinstance(value, dict):
         raise ParamsError(f"{file}: {name}: found {value!r}, expected a section")
     value = dict(value)
-    schedules = value.pop("schedules", None) or {}
-    if not isinstance(schedules, dict):
-        raise ParamsError(f"{file}: {name}.schedules: found {schedules!r}, expected a mapping by schedule name")
-    differing = schedules.get(schedule) or {}
-    if not isinstance(differing, dict):
-        where = f"{file}: {name}.schedules.{schedule}"
-        raise ParamsError(f"{where}: found {differing!r}, expected a mapping of the values that differ")
-    return _overlay(value, differing)
+    budgets = value.pop("budgets", None) or {}
+    if not isinstance(budgets, dict):
+        raise ParamsError(f"{file}: {name}.budgets: found {budgets!r}, expected a mapping by the name of a budget")
+    return value, budgets
+
+
+def _chosen(budgets: dict[str, Any], budget: str, where: str) -> dict[str, Any]:
+    """What a section's budgets say for one of them: its own values over the paper's."""
+    chosen: dict[str, Any] = {}
+    for name in (PAPER, budget):
+        found = budgets.get(name) or {}
+        if not isinstance(found, dict):
+            raise ParamsError(f"{where}.budgets.{name}: found {found!r}, expected a mapping of the values")
+        chosen = _overlay(chosen, found)
+    return chosen
 
 
 def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +162,36 @@ def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         for key, item in changes.items()
     }
     return {**value, **nested}
+
+
+def _settled(value: dict[str, Any], chosen: dict[str, Any], where: str) -> dict[str, Any]:
+    """The section with what was chosen in the place of every `by_budget`."""
+    if unknown := sorted(set(chosen) - set(value)):
+        raise ParamsError(
+            f"{where}.budgets: unknown key {unknown[0]!r}; expected {_closest(unknown[0], sorted(value))}"
+        )
+    settled: dict[str, Any] = {}
+    for key, item in value.items():
+        if item == BY_BUDGET:
+            if key not in chosen:
+                raise ParamsError(f"{where}.{key}: found {BY_BUDGET}, expected a value of it under budgets.{PAPER}")
+            item = chosen[key]
+        elif isinstance(item, dict):
+            inner = chosen.get(key)
+            item = _settled(item, inner if isinstance(inner, dict) else {}, f"{where}.{key}")
+        settled[key] = item
+    return settled
+
+
+def held(value: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Values that hold for every budget although this one has another: key → (value, the budget's)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, item in chosen.items():
+        if isinstance(item, dict) and isinstance(value.get(key), dict):
+            found |= {f"{key}.{inner}": both for inner, both in held(value[key], item).items()}
+        elif value.get(key) not in (BY_BUDGET, item):
+            found[key] = (value.get(key), item)
+    return found
 
 
 def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
@@ -162,17 +203,24 @@ def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
     return dataset, benchmark.removeprefix(f"{dataset}_")
 
 
-def check_schedule(schedule: str, where: str, file: Path = FILE) -> None:
-    """Raise ParamsError unless `paper` or some section's `schedules` has this name: a misspelt one would mean paper."""
+def check_budget(budget: str, where: str, file: Path = FILE) -> None:
+    """Raise ParamsError unless some section has this budget: a misspelt one would mean the paper's."""
     sections = [value for value in read(file).values() if isinstance(value, dict)]
-    known = {"paper"} | {name for value in sections for name in value.get("schedules") or {}}
-    if schedule not in known:
-        raise ParamsError(f"{file}: {where}: found {schedule!r}, expected {_closest(schedule, sorted(known))}")
+    known = {PAPER} | {name for value in sections for name in value.get("budgets") or {}}
+    if budget not in known:
+        raise ParamsError(f"{file}: {where}: found {budget!r}, expected {_closest(budget, sorted(known))}")
 
 
-def load(name: str, cls: type[T], schedule: str | None = None, file: Path = FILE) -> T:
-    """The section `name` as an instance of the dataclass `cls`. Raises ParamsError."""
-    return build(section(name, schedule, file), cls, f"{file}: {name}")
+def load(name: str, cls: type[T], budget: str = PAPER, file: Path = FILE) -> T:
+    """The section `name` as an instance of the dataclass `cls`. Raises ParamsError.
+
+    Says which values of the file hold although the budget has others.
+    """
+    content, where = read(file), f"{file}: {name}"
+    value, budgets = _parts(content, name, file)
+    for key, (stands, other) in held(value, _chosen(budgets, budget, where)).items():
+        print(f"{where}.{key}: {stands} holds for every budget ({budget}: {other})", flush=True)
+    return build(section_of(content, name, budget, file), cls, where)
 
 
 def build(values: dict[str, Any], cls: type[T], where: str) -> T:

@@ -23,8 +23,8 @@ from asma.training import Run
 
 def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
-    how, run = params.load("distill", Distill, bench.schedule), params.load("run", Run, bench.schedule)
-    architecture = params.load("encoder", Encoder)
+    how, run = params.load("distill", Distill, bench.budget), params.load("run", Run, bench.budget)
+    architecture = params.load("encoder", Encoder, bench.budget)
     device = run.start()
     taught_by, temperature = fused / "train_logits.npz", how.tau(bench.name)
     axes, depends = (teacher, bench.name, stream), (seed, how, architecture, run, benchmark, taught_by)
@@ -38,7 +38,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
                 "distill": asdict(how),
                 "temperature": temperature,
                 "run": asdict(run),
-                "precision": run.settled(device),
+                **run.about(device),
             }
         )
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
@@ -49,7 +49,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
             torch.from_numpy(told[k]).to(device) for k in ("aligned", "embedding", "labelled")
         )
         lesson = distilled.Lesson(train.x, logits, embedding, train.labels, labelled.nonzero()[:, 0])
-        student, curves = distilled.distil(bench.skeleton, lesson, how, architecture.partition, temperature, judge)
+        student, curves = distilled.distil(bench.skeleton, lesson, how, architecture, temperature, judge)
         with run.autocast(device):
             embedded = evaluation.embed(student.encoder, test.x, pool)
         answers = evaluation.forward(student.head, embedded)  # logits in 16 bits would often be equal
@@ -61,7 +61,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, out: Path) -> 
             "encoder": "student",
             "stream": stream,
             "seed": seed,
-            "precision": run.settled(device),
+            **run.about(device),
             "n_labelled": None if how.form == "logits" else len(lesson.known),
         }
         results.leave(out, log, bench, test, judged, **about, curves=curves)

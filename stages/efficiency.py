@@ -15,13 +15,13 @@ from asma.protocols.frozen import Fuse
 
 def main(benchmark: Path, out: Path) -> None:
     bench, n_streams = Benchmark(benchmark), len(params.read()["streams"])
-    architecture = params.load("encoder", Encoder)
-    fuse = params.load("fuse", Fuse, bench.schedule)
-    distill = params.load("distill", Distill, bench.schedule)
+    architecture = params.load("encoder", Encoder, bench.budget)
+    fuse = params.load("fuse", Fuse, bench.budget)
+    distill = params.load("distill", Distill, bench.budget)
     with tracking.run("efficiency", benchmark=bench.name) as log:
         encoder = backbones.build(bench.skeleton, architecture)
         head = AlignedClassifier(encoder.dim, len(bench.classes), fuse.alignment)
-        student = Student(bench.skeleton, len(bench.classes), distill, architecture.partition)
+        student = Student(bench.skeleton, len(bench.classes), distill, architecture.partition, architecture.absent)
         single = {
             "encoder with linear head": results.cost(bench, encoder),
             "teacher: two encoders, alignment, head": results.fused_cost(

@@ -27,8 +27,8 @@ FIGURES = ("file_bytes", "peak_bytes", "latency_ms", "latency_p95_ms", "clips_pe
 
 def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Path, out: Path) -> None:
     bench, how = Benchmark(benchmark), params.load("export", Export)
-    architecture, distill = params.load("encoder", Encoder), params.load("distill", Distill, bench.schedule)
-    alignment = params.load("fuse", Fuse, bench.schedule).alignment
+    architecture, distill = params.load("encoder", Encoder, bench.budget), params.load("distill", Distill, bench.budget)
+    alignment = params.load("fuse", Fuse, bench.budget).alignment
     how.check()
     torch.set_num_threads(how.threads)
     with tracking.run("export", teacher=teacher, benchmark=bench.name, stream=stream) as log:

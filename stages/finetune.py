@@ -22,9 +22,9 @@ from asma.training import Run
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
-    how = params.load("finetune", finetuned.Finetune, bench.schedule).without(bench.without)
-    run = params.load("run", Run, bench.schedule)
-    architecture = params.load("encoder", Encoder)
+    how = params.load("finetune", finetuned.Finetune, bench.budget).without(bench.without)
+    run = params.load("run", Run, bench.budget)
+    architecture = params.load("encoder", Encoder, bench.budget)
     device = run.start()
     weights = pretrained / "weights.safetensors"
     with (
@@ -38,8 +38,8 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             of=(seed, how, architecture, run, benchmark, weights),
         ) as checkpoint,
     ):
-        log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run), "precision": run.settled(device)})
-        network = backbones.build(bench.skeleton, architecture).to(device)
+        log.params({"seed": seed, "finetune": asdict(how), "run": asdict(run), **run.about(device)})
+        network = backbones.build(bench.skeleton, architecture, how.dropout).to(device)
         training.load_weights(weights, encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log)
         head = linear_head(network.dim, judge)
@@ -57,7 +57,7 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             "encoder": encoder,
             "stream": stream,
             "seed": seed,
-            "precision": run.settled(device),
+            **run.about(device),
             "n_labelled": len(labels),
         }
         results.leave(out, log, bench, test, judged, **about, curves={"finetune": history})

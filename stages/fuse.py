@@ -24,9 +24,10 @@ from asma.training import Run
 
 def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
-    how, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
-    fit, tuned = how.fit.of(mode), params.load("finetune", Finetune, bench.schedule)
-    architecture, linear = params.load("encoder", Encoder), params.load("probe", frozen.Probe, bench.schedule)
+    how, run = params.load("fuse", frozen.Fuse, bench.budget), params.load("run", Run, bench.budget)
+    fit, tuned = how.fit.of(mode), params.load("finetune", Finetune, bench.budget)
+    architecture = params.load("encoder", Encoder, bench.budget)
+    linear = params.load("probe", frozen.Probe, bench.budget)
     fits = {name: linear if name in fusion.LINEAR else fit for name in how.heads}
     device = run.start()
     weights = [folder / "weights.safetensors" for folder in (first, second)]
@@ -35,7 +36,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         tracking.run("fuse", mode=mode, benchmark=bench.name, stream=stream) as log,
         training.resumable("fuse", mode, bench.name, stream, params.changed(), of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), "precision": run.settled(device)})
+        log.params({"seed": seed, "fuse": asdict(how), "run": asdict(run), **run.about(device)})
         log.params({"first": first.as_posix(), "second": second.as_posix()})
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
         train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
@@ -43,17 +44,14 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
         for path in weights:
             networks.append(backbones.build(bench.skeleton, architecture).to(device))
             training.load_weights(path, encoder=networks[-1])
-        kind = how.alignment.tokens
-        tokens = (
-            frozen.paired_features(networks, train.x, kind, judge),
-            frozen.paired_features(networks, test.x, kind, judge),
-        )
+        kind, clips = how.alignment.tokens, (train.x, test.x)
+        tokens = [frozen.paired_features(networks, x, kind, judge) for x in clips]
         # labels that the encoders were not to know are not for the head on them either
         seen = batches.labelled(train.labels, tuned.labels, tuned.draw) if mode == "finetune" else slice(None)
         known, labelled = train.labels[seen], torch.zeros_like(train.labels)
         labelled[seen] = 1
         heads = {
-            name: frozen.fused_probe(name, tokens[0][seen], known, tokens, how.alignment, each, judge)
+            name: frozen.fused_probe(name, tokens[0][seen], known, (tokens[0], tokens[1]), how.alignment, each, judge)
             for name, each in fits.items()
         }
         aligned, (of_train, _) = heads["aligned"]
@@ -68,7 +66,7 @@ def main(mode: str, benchmark: Path, stream: str, first: Path, second: Path, out
             for name, (head, (_, of_test)) in heads.items()
         }
         about = {"stage": "fuse", "encoder": "both", "stream": stream, "seed": seed, "n_labelled": len(known)}
-        results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))
+        results.leave(out, log, bench, test, judged, **about, **run.about(device))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
     bench, content = Benchmark(benchmark), params.read()
     seed, streams, weights = content["seed"], content["streams"], content["ensemble"]["weights"]
     how, mask = params.load("illustrate", Illustrate), params.load("mask", Mask)
-    architecture, run = params.load("encoder", Encoder), params.load("run", Run, bench.schedule)
-    fuse, distill = params.load("fuse", Fuse, bench.schedule), params.load("distill", Distill, bench.schedule)
+    architecture, run = params.load("encoder", Encoder, bench.budget), params.load("run", Run, bench.budget)
+    fuse, distill = params.load("fuse", Fuse, bench.budget), params.load("distill", Distill, bench.budget)
     how.check(streams)
     encoders = [encoder for encoder in dict.fromkeys((fuse.first, fuse.second)) if encoder in content["encoders"]]
     name, stream, device, cpu = bench.name, how.stream, run.start(), torch.device("cpu")
     of = bench.skeleton, len(bench.classes)
     with tracking.run("illustrate", benchmark=name) as log:
-        log.params({"seed": seed, "illustrate": asdict(how), "mask": asdict(mask), "precision": run.settled(device)})
+        log.params({"seed": seed, "illustrate": asdict(how), "mask": asdict(mask), **run.about(device)})
         test, positions = batches.load(bench, "test", stream, device), batches.load(bench, "test", "joint", cpu).x
         scores, labels = batches.motion_scores(bench, "test", stream, cpu), test.labels.cpu().numpy()
 

@@ -24,10 +24,10 @@ OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
 def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
     draws = seed + OTHER * (masking.number(encoder) - 1)
-    how = params.load("pretrain", Pretrain, bench.schedule)
-    architecture, mask = params.load("encoder", Encoder), params.load("mask", Mask)
-    augmenting = params.load("augment", Augment).without(bench.without)
-    scoring, run = params.load("motion", Motion), params.load("run", Run, bench.schedule)
+    how = params.load("pretrain", Pretrain, bench.budget)
+    architecture, mask = params.load("encoder", Encoder, bench.budget), params.load("mask", Mask)
+    augmenting = params.load("augment", Augment, bench.budget).without(bench.without)
+    scoring, run = params.load("motion", Motion), params.load("run", Run, bench.budget)
     device = run.start()
     axes = (encoder, bench.name, stream)
     depends = (draws, how, architecture, mask, augmenting, scoring, run, benchmark)
@@ -35,11 +35,11 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
         tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable("pretrain", *axes, params.changed(), of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "precision": run.settled(device), "run": asdict(run), "pretrain": asdict(how)})
+        log.params({"seed": seed, **run.about(device), "run": asdict(run), "pretrain": asdict(how)})
         log.params({"encoder": asdict(architecture), "mask": asdict(mask), "augment": asdict(augmenting)})
         train = batches.load(bench, "train", stream, device)
         torch.manual_seed(draws)
-        network = backbones.build(bench.skeleton, architecture).to(device)
+        network = backbones.build(bench.skeleton, architecture, how.dropout).to(device)
         history: list[float] = []
         if encoder == "random":
             untrained.settle(network, train.x, how.batch_size, draws)
@@ -60,7 +60,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             "stream": stream,
             "epochs": len(history),
             "seed": seed,
-            "precision": run.settled(device),
+            **run.about(device),
         }
         about |= {"n_train": len(train), "curves": {"barlow_twins": history} if history else {}}
         log.write(out / "metrics.json", {"stage": "pretrain", **about})

@@ -17,15 +17,15 @@ from asma.training import Run
 
 def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("probe", frozen.Probe, bench.schedule), params.load("run", Run, bench.schedule)
-    architecture = params.load("encoder", Encoder)
+    how, run = params.load("probe", frozen.Probe, bench.budget), params.load("run", Run, bench.budget)
+    architecture = params.load("encoder", Encoder, bench.budget)
     device = run.start()
     depends = (seed, how, architecture, run, benchmark, pretrained / "weights.safetensors")
     with (
         tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable("probe", encoder, bench.name, stream, params.changed(), of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), "precision": run.settled(device)})
+        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), **run.about(device)})
         network = backbones.build(bench.skeleton, architecture).to(device)
         training.load_weights(pretrained / "weights.safetensors", encoder=network)
         judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
@@ -42,7 +42,7 @@ def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path
             **{f"knn_{k}": Judged(logits, 0, free) for k, logits in near.items()},
         }
         about = {"stage": "probe", "encoder": encoder, "stream": stream, "seed": seed}
-        results.leave(out, log, bench, test, judged, **about, precision=run.settled(device))
+        results.leave(out, log, bench, test, judged, **about, **run.about(device))
 
 
 if __name__ == "__main__":

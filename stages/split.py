@@ -15,9 +15,9 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     if name not in set_.splits:
         known = ", ".join(set_.splits) or "none"
         raise params.ParamsError(f"params.yaml: sets.{dataset}.splits: found no {name!r}, there is {known}")
-    params.check_schedule(set_.schedule, f"sets.{dataset}.schedule")
+    params.check_budget(set_.budget, f"sets.{dataset}.budget")
     with tracking.run("split", benchmark=benchmark) as log:
-        log.params({"column": set_.splits[name].column, "schedule": set_.schedule})
+        log.params({"column": set_.splits[name].column, "budget": set_.budget})
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
         found, absent = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
         log.metrics({f"n_{part}": count for part, count in found.items()})

@@ -32,9 +32,9 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
     home, bench, content = Benchmark(source), Benchmark(target), params.read()
     skeleton.same(home.skeleton, bench.skeleton, f"transfer {transfer}")
     seed, streams = content["seed"], content["streams"]
-    how = params.load("finetune", finetuned.Finetune, bench.schedule).without(bench.without)
-    fuse, run = params.load("fuse", frozen.Fuse, bench.schedule), params.load("run", Run, bench.schedule)
-    architecture, device = params.load("encoder", Encoder), run.start()
+    how = params.load("finetune", finetuned.Finetune, bench.budget).without(bench.without)
+    fuse, run = params.load("fuse", frozen.Fuse, bench.budget), params.load("run", Run, bench.budget)
+    architecture, device = params.load("encoder", Encoder, bench.budget), run.start()
     mirror = torch.as_tensor(bench.skeleton.mirror, device=device)
     encoders = (fuse.first, fuse.second, *(["random"] if params.load("transfer", Transfer).scratch else []))
     weights = {(e, s): pretrained / e / home.name / s / "weights.safetensors" for e in encoders for s in streams}
@@ -43,7 +43,7 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
         tracking.run("transfer", transfer=transfer) as log,
         training.resumable("transfer", transfer, of=depends) as checkpoint,
     ):
-        about = {"seed": seed, "precision": run.settled(device)}
+        about = {"seed": seed, **run.about(device)}
         log.params({**about, "finetune": asdict(how), "fuse": asdict(fuse), "run": asdict(run)})
         judge = Bench(len(bench.classes), run, device, seed, log)
         rows = []
@@ -53,7 +53,7 @@ def main(transfer: str, source: Path, target: Path, pretrained: Path, out: Path)
             x, labels = train.x[seen], train.labels[seen]
             networks, judged = [], {}
             for encoder in encoders:
-                network = backbones.build(bench.skeleton, architecture).to(device)
+                network = backbones.build(bench.skeleton, architecture, how.dropout).to(device)
                 training.load_weights(weights[encoder, stream], encoder=network)
                 head, name = linear_head(network.dim, judge), f"{stream}_{encoder}"
                 finetuned.finetune(network, head, x, labels, mirror, how, judge, name, checkpoint(name))

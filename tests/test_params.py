@@ -29,12 +29,16 @@ from asma.training import Run
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = """
 train:
-  epochs: 10
+  epochs: by_budget
   rate: 1e-3
   name: plain
   inner:
-    width: 4
-  schedules:
+    width: by_budget
+  budgets:
+    paper:
+      epochs: 10
+      inner:
+        width: 4
     small:
       epochs: 40
       inner:
@@ -105,10 +109,27 @@ def test_a_seed_is_a_whole_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert params.seed() == 12
 
 
-def test_a_schedule_that_is_no_mapping_is_named(file: Path) -> None:
-    file.write_text("train: {epochs: 1, schedules: {small: 5}}\n")
-    with pytest.raises(ParamsError, match=r"train\.schedules\.small: found 5, expected a mapping of the values"):
+def test_a_budget_that_is_no_mapping_is_named(file: Path) -> None:
+    file.write_text("train: {epochs: 1, budgets: {small: 5}}\n")
+    with pytest.raises(ParamsError, match=r"train\.budgets\.small: found 5, expected a mapping of the values"):
         params.section("train", "small", file)
+    file.write_text("train: {epochs: 1, budgets: [small]}\n")
+    with pytest.raises(ParamsError, match=r"train\.budgets: found \['small'\], expected a mapping"):
+        params.section("train", "small", file)
+
+
+def test_a_value_given_for_all_budgets_holds_for_all_and_says_so(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params.load("train", Train, "small", file)
+    assert capsys.readouterr().out == ""
+    file.write_text(TEXT.replace("  epochs: by_budget", "  epochs: 2").replace("width: by_b", "width: 5 # b"))
+    for budget in ("paper", "small"):
+        found = params.load("train", Train, budget, file)
+        assert (found.epochs, found.inner.width) == (2, 5)
+    said = capsys.readouterr().out
+    assert f"{file}: train.epochs: 2 holds for every budget (small: 40)" in said
+    assert f"{file}: train.inner.width: 5 holds for every budget (paper: 4)" in said
 
 
 def test_a_file_in_another_encoding_is_named(file: Path) -> None:
@@ -121,17 +142,17 @@ def test_a_dotted_name_goes_down(file: Path) -> None:
     assert params.load("deep.down", Train, file=file).epochs == 3
 
 
-def test_a_schedule_changes_the_few_values_it_names(file: Path) -> None:
+def test_a_budget_changes_the_few_values_it_names(file: Path) -> None:
     small = params.load("train", Train, "small", file)
     assert (small.epochs, small.rate, small.inner.width, small.inner.depth) == (40, 1e-3, 2, 7)
 
 
-def test_a_schedule_that_a_section_does_not_know_changes_nothing(file: Path) -> None:
+def test_a_budget_that_a_section_does_not_know_changes_nothing(file: Path) -> None:
     assert params.load("train", Train, "paper", file) == params.load("train", Train, file=file)
     assert params.load("deep.down", Train, "small", file).epochs == 3
 
 
-def test_a_schedule_leaves_the_section_itself_as_it_was(file: Path) -> None:
+def test_a_budget_leaves_the_section_itself_as_it_was(file: Path) -> None:
     params.load("train", Train, "small", file)
     assert params.load("train", Train, file=file).inner.width == 4
 
@@ -139,14 +160,15 @@ def test_a_schedule_leaves_the_section_itself_as_it_was(file: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("  epochs: 10", "  epochz: 10", ["train", "unknown key 'epochz'", "'epochs'"]),
-        ("    width: 4", "    widht: 4", ["train.inner", "unknown key 'widht'", "'width'"]),
+        ("  epochs: by_budget", "  epochz: 10", ["train", "unknown key 'epochs'", "'epochz'"]),
+        ("    paper:\n      epochs: 10", "    paper:\n      epochz: 10", ["unknown key 'epochz'", "'epochs'"]),
+        ("        width: 4", "        widht: 4", ["train.inner", "unknown key 'widht'", "'width'"]),
+        ("      epochs: 10\n", "", ["train.epochs", "by_budget", "under budgets.paper"]),
         ("  rate: 1e-3\n", "", ["train", "missing rate"]),
-        ("  epochs: 10", "  epochs: many", ["train.epochs", "found 'many'", "integer"]),
-        ("  epochs: 10", "  epochs: 1.5", ["train.epochs", "found 1.5", "integer"]),
-        ("  epochs: 10", "  epochs: -1", ["train.epochs", "found -1", "expected 0 or more"]),
+        ("      epochs: 10", "      epochs: many", ["train.epochs", "found 'many'", "integer"]),
+        ("      epochs: 10", "      epochs: 1.5", ["train.epochs", "found 1.5", "integer"]),
+        ("      epochs: 10", "      epochs: -1", ["train.epochs", "found -1", "expected 0 or more"]),
         ("train:", "trian:", ["top level", "'train' not found", "'trian'"]),
-        ("  schedules:\n    small:", "  schedules:\n    - small:", ["train.schedules", "expected a mapping"]),
     ],
 )
 def test_a_mistake_is_named_with_file_and_key(file: Path, before: str, after: str, said: list[str]) -> None:
@@ -158,7 +180,7 @@ def test_a_mistake_is_named_with_file_and_key(file: Path, before: str, after: st
         assert word in str(caught.value)
 
 
-def test_a_mistake_in_a_schedule_is_found_where_the_schedule_holds(file: Path) -> None:
+def test_a_mistake_in_a_budget_is_found_where_the_budget_holds(file: Path) -> None:
     file.write_text(TEXT.replace("      epochs: 40", "      epoch: 40"))
     with pytest.raises(ParamsError, match="unknown key 'epoch'; expected 'epochs'"):
         params.load("train", Train, "small", file)
@@ -202,23 +224,23 @@ SECTIONS: list[tuple[str, type[Any]]] = [
 ]
 
 
-def schedules() -> list[str]:
+def budgets() -> list[str]:
     content = params.read(ROOT / "params.yaml")
-    found = {schedule for part in content.values() if isinstance(part, dict) for schedule in part.get("schedules", {})}
+    found = {budget for part in content.values() if isinstance(part, dict) for budget in part.get("budgets", {})}
     return ["paper", *sorted(found)]
 
 
 @pytest.mark.parametrize(("name", "cls"), SECTIONS)
-def test_every_section_loads_under_every_schedule(name: str, cls: type[Any]) -> None:
-    for schedule in schedules():
-        assert isinstance(params.load(name, cls, schedule, ROOT / "params.yaml"), cls)
+def test_every_section_loads_under_every_budget(name: str, cls: type[Any]) -> None:
+    for budget in budgets():
+        assert isinstance(params.load(name, cls, budget, ROOT / "params.yaml"), cls)
 
 
-def test_every_set_loads_and_names_a_schedule_there_is() -> None:
+def test_every_set_loads_and_names_a_budget_there_is() -> None:
     content = params.read(ROOT / "params.yaml")
     for name in content["sets"]:
         known = params.load(f"sets.{name}", Set, file=ROOT / "params.yaml")
-        assert known.schedule in schedules()
+        assert known.budget in budgets()
         assert known.splits
 
 
@@ -262,13 +284,13 @@ def test_an_unknown_key_is_refused_however_deep(values: dict[str, Any], where: s
         params.build(values, _Outer, "section")
 
 
-def test_a_misspelt_schedule_is_named(tmp_path: Path) -> None:
+def test_a_misspelt_budget_is_named(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
-    file.write_text("pretrain:\n  epochs: 1\n  schedules:\n    small:\n      epochs: 2\n", encoding="utf-8")
-    params.check_schedule("small", "sets.mine.schedule", file)
-    params.check_schedule("paper", "sets.mine.schedule", file)
-    with pytest.raises(params.ParamsError, match="sets.mine.schedule: found 'smal', expected 'small'"):
-        params.check_schedule("smal", "sets.mine.schedule", file)
+    file.write_text("pretrain:\n  epochs: 1\n  budgets:\n    small:\n      epochs: 2\n", encoding="utf-8")
+    params.check_budget("small", "sets.mine.budget", file)
+    params.check_budget("paper", "sets.mine.budget", file)
+    with pytest.raises(params.ParamsError, match="sets.mine.budget: found 'smal', expected 'small'"):
+        params.check_budget("smal", "sets.mine.budget", file)
 
 
 @pytest.fixture
@@ -299,11 +321,11 @@ def test_a_change_is_read_instead_of_what_stands_in_the_file(tmp_path: Path) -> 
         ("default+train.inner.width=9+train.epochs=3", Train(3, 1e-3, "plain", Inner(9))),
     ],
 )
-def test_a_change_wins_over_a_schedule(tmp_path: Path, change: str, expected: Train) -> None:
+def test_a_change_wins_over_a_budget(tmp_path: Path, change: str, expected: Train) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(TEXT)
     params.change(change)
-    assert params.load("train", Train, schedule="small", file=file) == expected
+    assert params.load("train", Train, budget="small", file=file) == expected
 
 
 @pytest.mark.usefixtures("_unchanged")

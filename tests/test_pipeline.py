@@ -57,6 +57,15 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
+def merge(section: dict[str, Any], values: dict[str, Any]) -> None:
+    """Put values into a section, however deep they stand."""
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(section.get(key), dict):
+            merge(section[key], value)
+        else:
+            section[key] = value
+
+
 @dataclass(frozen=True)
 class Said:
     """What a command printed, and its exit status."""
@@ -128,11 +137,11 @@ class Project:
         self.do("git", "commit", "--quiet", "--message", "as it is")
 
     def change(self, **sections: Any) -> None:
-        """Change params.yaml: values of a section, in its schedule for the demonstration where it has one; else all."""
+        """Change params.yaml: values of a section, for every budget; or all of it."""
         with modify_yaml(self.path / "params.yaml") as content:
             for name, values in sections.items():
                 if values and isinstance(values, dict):
-                    content[name].get("schedules", {}).get("demonstration", content[name]).update(values)
+                    merge(content[name], values)
                 else:
                     content[name] = values
 

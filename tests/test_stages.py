@@ -273,7 +273,7 @@ READ_BY = {
     },
 }
 # How a section that a script loads is listed, where that is not by its name: what changes no result is left out.
-LISTED = {"run": {"run.precision", "run.schedules"}, "parse": {"parse.on_error"}}
+LISTED = {"run": {"run.precision", "run.budgets"}, "parse": {"parse.on_error"}}
 
 
 def dotted(node: ast.expr) -> str | None:

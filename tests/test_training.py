@@ -170,7 +170,7 @@ def test_a_run_starts_with_deterministic_algorithms_only() -> None:
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
 
 
-@pytest.mark.parametrize(("epochs", "warmup"), [(150, 10), (10, 1), (12, 0), (3, 3), (1, 0)])
+@pytest.mark.parametrize(("epochs", "warmup"), [(150, 10), (10, 1), (12, 0), (3, 2), (1, 0)])
 def test_the_rate_warms_up_and_falls_along_half_a_cosine(epochs: int, warmup: int) -> None:
     how = Fit(epochs=epochs, batch_size=8, learning_rate=0.4, warmup_epochs=warmup)
     for epoch in range(epochs):
@@ -581,11 +581,26 @@ def test_the_automatic_precision_is_one_of_the_others() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "settled"),
-    [({"fma", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx2"}, "fp32"), (set(), "fp32")],
+    [({"fma", "amx_bf16"}, "bf16"), ({"avx512_bf16"}, "fp32"), ({"avx2"}, "fp32"), (set(), "fp32")],
 )
-def test_the_automatic_precision_of_a_processor_is_what_it_multiplies_in_hardware(
+def test_the_automatic_precision_of_a_processor_is_bf16_only_with_tiles(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], settled: str
 ) -> None:
     monkeypatch.setattr(training, "_cpu_flags", lambda: flags)
     assert Run(precision="auto").settled(CPU) == settled
+    assert "AMX" in Run(precision="auto").about(CPU)["precision_because"]
     assert Run(precision="fp32").settled(CPU) == "fp32"
+
+
+def test_a_warm_up_that_leaves_no_epoch_to_learn_in_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"warmup_epochs: found 4, expected fewer than the 4 epochs"):
+        Fit(epochs=4, batch_size=8, learning_rate=0.1, warmup_epochs=4)
+    Fit(epochs=0, batch_size=8, learning_rate=0.1)
+
+
+def test_what_was_frozen_can_learn_again_afterwards() -> None:
+    net = nn.Linear(2, 2)
+    net.bias.requires_grad_(False)
+    with training.frozen(net):
+        assert not any(p.requires_grad for p in net.parameters())
+    assert (net.weight.requires_grad, net.bias.requires_grad) == (True, False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from asma.backbones.base import Backbone, mean
+from asma.backbones.base import ABSENT, Backbone, mean
 from asma.backbones.dgcnn import DGCNN
 from asma.backbones.gin import GIN
 from asma.backbones.stgcn import STGCN
@@ -28,16 +28,16 @@ class Encoder:
 
     backbone: str = "stgcn"
     width: int = 16  # channels of the first blocks; the embedding has 256 whatever the width
-    dropout: float = 0.5
     partition: str = "max_hop"  # stgcn: how neighbours are split into subsets; see asma.skeleton
     neighbours: int = 5  # dgcnn: how many joints are near a joint, itself one of them
+    absent: str = "computed"  # people who are not in a clip: see asma.backbones.base
 
     def __post_init__(self) -> None:
         for key in ("width", "neighbours"):
             if getattr(self, key) < 1:
                 raise ValueError(f"encoder.{key}: found {getattr(self, key)}, expected 1 or more")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"encoder.dropout: found {self.dropout}, expected a share from 0 to less than 1")
+        if self.absent not in ABSENT:
+            raise ValueError(f"encoder.absent: found {self.absent!r}, expected one of {', '.join(ABSENT)}")
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -46,18 +46,29 @@ class Encoder:
         return (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
 
 
-BACKBONES: dict[str, Callable[[Skeleton, Encoder], Backbone]] = {
-    "stgcn": lambda skeleton, how: STGCN(skeleton, how.channels, STRIDES, how.dropout, how.partition),
-    "gin": lambda skeleton, how: GIN(skeleton, how.channels, STRIDES, how.dropout),
-    "dgcnn": lambda skeleton, how: DGCNN(skeleton, how.channels, STRIDES, how.dropout, how.neighbours),
+BACKBONES: dict[str, Callable[[Skeleton, Encoder, float], Backbone]] = {
+    "stgcn": lambda skeleton, how, dropout: STGCN(skeleton, how.channels, STRIDES, dropout, how.partition),
+    "gin": lambda skeleton, how, dropout: GIN(skeleton, how.channels, STRIDES, dropout),
+    "dgcnn": lambda skeleton, how, dropout: DGCNN(skeleton, how.channels, STRIDES, dropout, how.neighbours),
 }
 
 
-def build(skeleton: Skeleton, how: Encoder) -> Backbone:
-    """The encoder that the parameters name. Raises ValueError on another name."""
+def build(skeleton: Skeleton, how: Encoder, dropout: float = 0.0) -> Backbone:
+    """The encoder that the parameters name; `dropout` acts in training alone.
+
+    Raises ValueError on another name.
+    """
     if how.backbone not in BACKBONES:
         raise ValueError(f"encoder.backbone: found {how.backbone!r}, expected one of {', '.join(BACKBONES)}")
-    return BACKBONES[how.backbone](skeleton, how)
+    encoder = BACKBONES[how.backbone](skeleton, how, dropout)
+    encoder.absent = how.absent
+    return encoder
+
+
+def check_dropout(section: str, dropout: float) -> None:
+    """Raise ValueError, naming the section's key, unless it is a share that leaves something."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{section}.dropout: found {dropout}, expected a share from 0 to less than 1")
 
 
 def pool(features: Tensor) -> Tensor:

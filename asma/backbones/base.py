@@ -8,15 +8,21 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+ABSENT = ("computed", "skipped")
+
 
 class Backbone(nn.Module, ABC):
     """Clips in, feature map out. A backbone says what it does with one body; bodies are averaged here.
 
-    Recordings of one person hold a second body of zeros. In training it passes through like any other, because batch
-    normalisation sees it. In evaluation its answer is the same wherever it stands, so it is computed once a batch.
+    Recordings of one person hold a second body of zeros. With `absent` computed, which is what the
+    public code does, it passes through like any other: batch normalisation sees it in training and
+    the average has it. In evaluation its answer is the same wherever it stands, so it is computed
+    once a batch. With `absent` skipped, only people who are there are computed, normalised and
+    averaged; the first body stands for a clip in which nobody is.
     """
 
     dim: int  # D, width of the embedding
+    absent: str = "computed"  # one of ABSENT
 
     @abstractmethod
     def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
@@ -31,6 +37,16 @@ class Backbone(nn.Module, ABC):
         x = x.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C)
         # an exported or compiled graph must not depend on who was there in its example
         captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if self.absent == "skipped" and M > 1:
+            there = present(x.view(N, M, T, V, C))
+            if captured:
+                return averaged(self.bodies(x, joints).unflatten(0, (N, M)), there)
+            clip, weight = there.nonzero()[:, 0], 1 / there.sum(dim=1)
+            features = self.bodies(x[there.flatten()], joints)
+            if len(features) == N:  # one person in every clip
+                return features
+            features = features * weight[clip, None, None, None].to(features.dtype)
+            return features.new_zeros(N, *features.shape[1:]).index_add(0, clip, features)
         if self.training or torch.is_grad_enabled() or captured:
             features = self.bodies(x, joints)
         else:
@@ -39,12 +55,25 @@ class Backbone(nn.Module, ABC):
 
     def _present(self, x: Tensor, joints: Tensor | None) -> Tensor:
         """`bodies` of x (B, T, V, C), all bodies of zeros computed as one."""
-        present = x.flatten(1).any(dim=1)
-        if present.all():
+        there = x.flatten(1).any(dim=1)
+        if there.all():
             return self.bodies(x, joints)
-        features = self.bodies(torch.cat([x[present], torch.zeros_like(x[:1])]), joints)
-        place = present.cumsum(0) - 1  # of a body's features; those of zeros are the last
-        return features[place.masked_fill(~present, len(features) - 1)]
+        features = self.bodies(torch.cat([x[there], torch.zeros_like(x[:1])]), joints)
+        place = there.cumsum(0) - 1  # of a body's features; those of zeros are the last
+        return features[place.masked_fill(~there, len(features) - 1)]
+
+
+def present(x: Tensor) -> Tensor:
+    """Which of the bodies x (N, M, T, V, C) are there, (N, M) bool; the first where none of them is."""
+    there = x.flatten(2).any(dim=2)
+    first = torch.cat([~there.any(dim=1, keepdim=True), there[:, 1:] & False], dim=1)
+    return there | first
+
+
+def averaged(x: Tensor, there: Tensor) -> Tensor:
+    """The mean of x (N, M, …) over the bodies that are there, (N, M) bool: (N, …)."""
+    weight = there / there.sum(dim=1, keepdim=True)
+    return (x * weight.to(x.dtype).view(*there.shape, *[1] * (x.ndim - 2))).sum(dim=1)
 
 
 def mean(x: Tensor, *dims: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from asma.backbones.base import Backbone
 from asma.backbones.dropout import Dropout
+from asma.backbones.temporal import TemporalConvolution
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class Block(nn.Module):
         super().__init__()
         self.graph = operator(in_channels, out_channels)
         self.graph_norm = nn.BatchNorm2d(out_channels)
-        self.temporal = nn.Conv2d(out_channels, out_channels, (9, 1), (stride, 1), (4, 0))
+        self.temporal = TemporalConvolution(out_channels, out_channels, (9, 1), (stride, 1), (4, 0))
         self.temporal_norm = nn.BatchNorm2d(out_channels)
         self.dropout = Dropout(dropout)
         self.residual: nn.Module | None = None

@@ -1,6 +1,6 @@
 """Who is train and who is test: `data/benchmarks/<dataset>_<split>.h5`.
 
-The file holds the numbers of the training and of the test clips, what the set is (schedule, demonstration,
+The file holds the numbers of the training and of the test clips, what the set is (budget, demonstration,
 switched-off augmentations), digests of the files it speaks of, and HDF5 links `clips` and `motion` to them, so that it
 reads as if everything were in it. Every later stage depends on this one small file: it changes when, and only when,
 something that the benchmark rests on does.
@@ -89,7 +89,7 @@ def write(
             "kind": "benchmark",
             "benchmark": benchmark,
             "layout": layout,
-            "schedule": set_.schedule,
+            "budget": set_.budget,
             "demonstration": set_.demonstration,
             "without": json.dumps(set_.without),
             "split": json.dumps({"column": split.column, "train": split.train, "test": split.test}),
@@ -111,7 +111,7 @@ class Benchmark:
             if attrs.get("kind") != "benchmark":
                 raise ValueError(f"{path}: found a file of kind {attrs.get('kind')!r}, expected a benchmark")
             self.name = str(attrs["benchmark"])
-            self.schedule = str(attrs["schedule"])
+            self.budget = str(attrs["budget"])
             self.demonstration = bool(attrs["demonstration"])
             self.without: list[str] = json.loads(attrs["without"])
             self.skeleton: Skeleton = skeleton.load(str(attrs["layout"]))

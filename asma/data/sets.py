@@ -14,7 +14,7 @@ class Set:
     format: str  # reader: ntu, pku, folder
     layout: str  # joints and bones: the name of a file in asma/layouts, where every stage sees it change
     bodies: int  # M, most bodies kept in a clip
-    schedule: str = "paper"  # which of the stages' `schedules` holds for it
+    budget: str = "paper"  # which of the stages' `budgets` holds for it
     demonstration: bool = False  # said wherever its results appear
     without: list[str] = field(default_factory=list)  # augmentations that would contradict a label
     classes: str | None = None  # class names: a list in asma/data/lists, else the folder's own

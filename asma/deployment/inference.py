@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asma.backbones import tokens
-from asma.backbones.base import Backbone, mean
+from asma.backbones.base import Backbone, averaged, mean, present
 from asma.backbones.folded import folded
 from asma.distillation import Student
 from asma.fusion import Teacher
@@ -19,7 +19,8 @@ class Compact(nn.Module):
     """Clips (N, C, T, V, M) → logits (N, K) in evaluation mode, for the work of the bodies that are there.
 
     Encoders are folded copies. Their answer to a body of zeros, the second body of a recording of one person, is a
-    constant of the weights and kept: a clip with one body costs half. Bodies may be absent in any place.
+    constant of the weights and kept: a clip with one body costs half. Bodies may be absent in any place. Of encoders
+    that skip who is absent it is not needed.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Compact(nn.Module):
         """
         super().__init__()
         C, T, V, _ = self.shape = tuple(clip_shape)
+        self.skips = encoders[0].absent == "skipped"
         self.encoders, self.dtype = nn.ModuleList(folded(encoder) for encoder in encoders).to(dtype), dtype
         self.head, self.kind = copy.deepcopy(head), kind
         nobody = self._tokens(torch.zeros(1, T, V, C, device=next(head.parameters()).device))  # (1, E, S, D)
@@ -48,11 +50,18 @@ class Compact(nn.Module):
         N, C, T, V, M = x.shape
         if self.shape != (C, T, V, M):
             raise ValueError(f"clips: found (C, T, V, M) = {(C, T, V, M)}, expected {self.shape}")
-        x = x.permute(0, 4, 2, 3, 1).reshape(N * M, T, V, C)
+        x = x.permute(0, 4, 2, 3, 1)
+        if self.skips:
+            there = present(x)
+            of = there.flatten().nonzero()[:, 0]
+            known = self._tokens(x.reshape(N * M, T, V, C).index_select(0, of))
+            bodies = torch.zeros_like(self.nobody).expand(N * M, -1, -1, -1).index_copy(0, of, known)
+            return self.head(averaged(bodies.unflatten(0, (N, M)), there))
+        x = x.reshape(N * M, T, V, C)
         # the first body is computed whoever it is: no library likes a batch of none
         first = torch.ones(1, dtype=torch.bool, device=x.device)
-        present = torch.cat([first, x[1:].flatten(1).any(dim=1)]).nonzero()[:, 0]
-        bodies = self.nobody.expand(N * M, -1, -1, -1).index_copy(0, present, self._tokens(x.index_select(0, present)))
+        of = torch.cat([first, x[1:].flatten(1).any(dim=1)]).nonzero()[:, 0]
+        bodies = self.nobody.expand(N * M, -1, -1, -1).index_copy(0, of, self._tokens(x.index_select(0, of)))
         return self.head(mean(bodies.unflatten(0, (N, M)), 1))
 
     def _tokens(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import losses
-from asma.backbones import pool
+from asma.backbones import check_dropout, pool
 from asma.backbones.base import Backbone
 from asma.methods.base import Method
 from asma.training import Fit
@@ -27,11 +27,13 @@ class Pretrain(Fit):
     projector: int = 6144  # P, width of all three layers
     redundancy: float = 2e-4  # λ of Eq. 6–7; it acts through λ·P
     centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
+    dropout: float = 0.5  # of the encoder while it learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.projector < 1:
             raise ValueError(f"pretrain.projector: found {self.projector}, expected 1 or more")
+        check_dropout("pretrain", self.dropout)
 
 
 class Projector(nn.Sequential):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from asma import losses, training
+from asma.backbones import Encoder
 from asma.distillation import Distill, Student
 from asma.protocols.bench import Bench
 from asma.skeleton import Skeleton
@@ -34,11 +35,18 @@ class Lesson:
 
 
 def distil(
-    skeleton: Skeleton, lesson: Lesson, how: Distill, partition: str, temperature: float, bench: Bench
+    skeleton: Skeleton,
+    lesson: Lesson,
+    how: Distill,
+    like: Encoder,
+    temperature: float,
+    bench: Bench,
 ) -> tuple[Student, Curves]:
-    """A student that learnt the lesson in the form that the parameters name; without labels where it is `logits`."""
+    """A student that learnt the lesson in the form that the parameters name, in
+    what it shares with the teacher's encoders like them; without labels where it is `logits`."""
     torch.manual_seed(bench.seed)
-    student = Student(skeleton, bench.classes, how, partition).to(bench.device)
+    student = Student(skeleton, bench.classes, how, like.partition, like.absent)
+    student = student.to(bench.device)
     if how.form == "logits":
         return student, from_logits(student, lesson, how, temperature, bench)
     if how.form == "labels":

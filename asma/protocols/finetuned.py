@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from asma import augment, training
 from asma.augment import Augment
-from asma.backbones import pool
+from asma.backbones import check_dropout, pool
 from asma.backbones.base import Backbone
 from asma.protocols.bench import Bench
 from asma.training import Checkpoint, Fit
@@ -22,6 +22,7 @@ class Finetune(Fit):
     augment: Augment = field(default_factory=Augment)
     labels: float = 1.0  # share of the training labels that is used, of every class: semi-supervised below 1
     draw: int = 1  # which recordings they are; see asma.data.batches.labelled
+    dropout: float = 0.5  # of the encoder while it learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,6 +30,7 @@ class Finetune(Fit):
             raise ValueError(f"finetune.labels: found {self.labels}, expected a share above 0 and up to 1")
         if self.draw < 0:
             raise ValueError(f"finetune.draw: found {self.draw}, expected 0 or more")
+        check_dropout("finetune", self.dropout)
 
     def without(self, augmentations: list[str]) -> Finetune:
         """The same less the augmentations that would contradict a data set's labels."""

@@ -171,14 +171,14 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
     """How long what was trained, and the command, in a sentence or two."""
     sentences = []
     for benchmark in found.benchmarks:
-        schedule = _schedule(params, benchmark)
+        budget = _budget(params, benchmark)
         trained = ("pretrain", "probe", "finetune", "distill")
-        epochs = {name: section_of(params, name, schedule)["epochs"] for name in trained}
+        epochs = {name: section_of(params, name, budget)["epochs"] for name in trained}
         told = ", ".join(f"{name} {value}" for name, value in epochs.items())
-        sentences.append(f"{benchmark} by the schedule `{schedule}` (epochs: {told}).")
+        sentences.append(f"{benchmark} by the budget `{budget}` (epochs: {told}).")
     seeds = ", ".join(map(str, found.seeds))
     sentences.append(
-        f"Streams: {', '.join(found.streams)}; seeds: {seeds}. Every row of a benchmark by the same schedule."
+        f"Streams: {', '.join(found.streams)}; seeds: {seeds}. Every row of a benchmark by the same budget."
     )
     sentences.append("Made by `make ablations` from the `ablations` of params.yaml.")
     if found.missing:
@@ -187,13 +187,13 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
 
 
 def parameters(found: Found, params: Mapping[str, Any]) -> str:
-    """What of params.yaml the grid came from, as YAML: the section `ablations`, and the schedules of its benchmarks."""
-    names = {_schedule(params, benchmark) for benchmark in found.benchmarks}
+    """What of params.yaml the grid came from, as YAML: the section `ablations`, and the budgets of its benchmarks."""
+    names = {_budget(params, benchmark) for benchmark in found.benchmarks}
     told: dict[str, Any] = {"ablations": params["ablations"]}
     for section, value in params.items():
-        schedules = value.get("schedules", {}) if isinstance(value, dict) else {}
-        if used := {name: schedules[name] for name in sorted(names & schedules.keys())}:
-            told[section] = {"schedules": used}
+        budgets = value.get("budgets", {}) if isinstance(value, dict) else {}
+        if used := {name: budgets[name] for name in sorted(names & budgets.keys())}:
+            told[section] = {"budgets": used}
     return yaml.safe_dump(told, sort_keys=False, width=120)
 
 
@@ -298,9 +298,9 @@ def _value(row: Row) -> str:
 
 
 def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
-    """The value that a benchmark's schedule gives a key, `auto` for run.precision of a small set."""
+    """The value that a benchmark's budget gives a key, `auto` for run.precision of a small set."""
     section, *inside = key.split(".")
-    value: Any = section_of(params, section, _schedule(params, benchmark)) if inside else params[section]
+    value: Any = section_of(params, section, _budget(params, benchmark)) if inside else params[section]
     for part in inside:
         before, value = value, value[part]
     if value == "by_benchmark":
@@ -309,9 +309,9 @@ def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
     return value
 
 
-def _schedule(params: Mapping[str, Any], benchmark: str) -> str:
+def _budget(params: Mapping[str, Any], benchmark: str) -> str:
     sets = params["sets"]
-    return str(sets[dataset_of(benchmark, list(sets))[0]]["schedule"])
+    return str(sets[dataset_of(benchmark, list(sets))[0]]["budget"])
 
 
 def _whose(ablation: Ablation) -> str:

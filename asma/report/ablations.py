@@ -26,7 +26,7 @@ MISSING = ("error", "leave_out")
 # else would be trained for hours to come out as the default. `finetune` repeats lines of `pretrain`.
 READ = {
     "pretrain": ("augment.", "mask.", "encoder.", "pretrain.", "run."),
-    "labels": ("finetune.", "encoder.dropout", "encoder.partition", "run."),
+    "labels": ("finetune.", "encoder.partition", "run."),
     "fuse": ("fuse.alignment.", "fuse.fit.pretrain.", "probe.", "run."),
     "distill": ("distill.", "encoder.partition", "run."),
 }

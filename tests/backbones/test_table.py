@@ -28,7 +28,7 @@ Lively = Callable[[nn.Module, Tensor], None]
 @pytest.fixture(params=sorted(BACKBONES))
 def net(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(0)
-    return backbones.build(KINECT_V1, Encoder(backbone=request.param, width=4))
+    return backbones.build(KINECT_V1, Encoder(backbone=request.param, width=4), 0.5)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_removing_joints_is_building_on_what_is_left_of_the_skeleton(
     layout = skeleton.load("kinect_v2")
     smaller, kept = without_hands(layout)
     assert len(kept) == 19 and (smaller.hops >= 0).all()
-    how = Encoder(backbone=name, width=4, dropout=0.0)
+    how = Encoder(backbone=name, width=4)
     net, other = backbones.build(layout, how).double(), backbones.build(smaller, how).double()
     x = torch.randn(3, 3, 10, 25, 2, generator=generator, dtype=torch.float64)
     lively(net, x)
@@ -367,3 +367,64 @@ def test_the_mean_is_a_mean_in_value_and_gradient(dims: tuple[int, ...], generat
     torch.testing.assert_close(found, expected)
     a, b = (torch.autograd.grad(y.square().sum(), x)[0] for y in (found, expected))
     torch.testing.assert_close(a, b)
+
+
+def one_by_one(net: Backbone, x: Tensor) -> Tensor:
+    """`absent: skipped` by its definition, in evaluation: a body at a time, averaged over who is there."""
+    found = []
+    for clip in x:
+        people = [body for body in clip.permute(3, 1, 2, 0) if body.any()]
+        found.append(torch.stack([net.bodies(body[None])[0] for body in people]).mean(dim=0))
+    return torch.stack(found)
+
+
+@pytest.fixture
+def mixed(x: Tensor) -> Tensor:
+    """Clips of two people, of one in the first place and of one in the second."""
+    x = x.clone()
+    x[1, ..., 1] = x[2, ..., 0] = 0
+    return x
+
+
+def test_who_is_skipped_has_no_say(net: Backbone, mixed: Tensor, lively: Lively) -> None:
+    lively(net, mixed)
+    computed = net(mixed)
+    net.absent = "skipped"
+    torch.testing.assert_close(net(mixed), one_by_one(net, mixed), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(net(mixed)[1], computed[1], rtol=1e-2)
+    torch.testing.assert_close(net(mixed)[0], computed[0], rtol=1e-4, atol=1e-5)
+    swapped = mixed.flip(-1)
+    torch.testing.assert_close(net(swapped), net(mixed), rtol=1e-4, atol=1e-5)
+
+
+def test_who_is_skipped_is_not_normalised_over_either(net: Backbone, mixed: Tensor) -> None:
+    net.absent = "skipped"
+    for module in net.modules():
+        if hasattr(module, "probability"):
+            module.probability = 0.0  # type: ignore[assignment]
+    alone = mixed[1:].sum(dim=-1, keepdim=True)  # the same people, in clips of one
+    torch.testing.assert_close(net.train()(mixed[1:]), net(alone), rtol=1e-3, atol=1e-4)
+
+
+def test_a_traced_network_skips_the_same_people(
+    net: Backbone, mixed: Tensor, lively: Lively, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lively(net, mixed)
+    net.absent = "skipped"
+    expected = net(mixed)
+    monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
+    torch.testing.assert_close(net(mixed), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_clip_of_nobody_is_its_first_body(net: Backbone, x: Tensor, lively: Lively) -> None:
+    lively(net, x)
+    net.absent = "skipped"
+    empty = torch.zeros_like(x)
+    torch.testing.assert_close(net(empty), net(empty[..., :1]), rtol=1e-4, atol=1e-5)
+    assert net(empty).isfinite().all()
+
+
+def test_absent_is_computed_or_skipped() -> None:
+    with pytest.raises(ValueError, match=r"encoder\.absent: found 'left', expected one of computed, skipped"):
+        Encoder(absent="left")
+    assert backbones.build(KINECT_V1, Encoder(width=2, absent="skipped")).absent == "skipped"

@@ -121,7 +121,7 @@ def test_the_same_parts_give_the_same_bytes_and_other_clips_other_ones(toy: Path
 
 def test_a_benchmark_says_what_its_set_is(benchmark_file: Path) -> None:
     bench = Benchmark(benchmark_file)
-    assert (bench.name, bench.schedule, bench.demonstration, bench.without) == ("toy_xsub", "small", True, ["flip"])
+    assert (bench.name, bench.budget, bench.demonstration, bench.without) == ("toy_xsub", "small", True, ["flip"])
     assert bench.skeleton.name == "kinect_v1" and bench.classes == ["a", "b", "c"]
     assert bench.clip_shape == (3, 4, 20, 2)
     assert bench.counts() == {"n_train": 5, "n_test": 2}

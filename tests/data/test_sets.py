@@ -12,9 +12,9 @@ from asma.data.sets import Set
 CONTENT = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
 
 
-def test_the_paper_s_schedule_holds_unless_a_set_says_otherwise() -> None:
+def test_the_paper_s_budget_holds_unless_a_set_says_otherwise() -> None:
     plain = Set(format="folder", layout="kinect_v2", bodies=1)
-    assert plain.schedule == "paper" and not plain.demonstration
+    assert plain.budget == "paper" and not plain.demonstration
     assert plain.without == [] and plain.missing == "none" and plain.splits == {}
 
 

@@ -53,7 +53,7 @@ def params(**changed: Any) -> dict[str, Any]:
             "temperatures": {"default": 8.0},
         },
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
-        "sets": {"demo": {"demonstration": True, "schedule": "paper"}},
+        "sets": {"demo": {"demonstration": True, "budget": "paper"}},
         "ablations": {**grid, **changed},
     }
 

@@ -50,10 +50,10 @@ def test_the_own_value_stands_among_the_varied_ones_in_order(found: Found) -> No
     assert table.lines[0].cells[table.header.index("aligned_probed")] == "60.0 ± 2.5"
 
 
-def test_the_own_value_is_that_of_the_benchmarks_schedule(tmp_path: Path) -> None:
+def test_the_own_value_is_that_of_the_benchmarks_budget(tmp_path: Path) -> None:
     content = params(pretrain=["mask.joints=7"])
-    content["sets"]["demo"]["schedule"] = "small"
-    content["mask"] = {"joints": 9, "schedules": {"small": {"joints": 8}}}
+    content["sets"]["demo"]["budget"] = "small"
+    content["mask"] = {"joints": "by_budget", "budgets": {"paper": {"joints": 9}, "small": {"joints": 8}}}
     found = ablations.collect(content, lay(tmp_path, content, right))
     tables = ablation_tables.all_tables(found, content)
     table = next(t for t in tables if t.title.startswith("Number of masked joints"))
@@ -96,7 +96,7 @@ def test_draws_of_labels_are_averaged_within_their_seed(tmp_path: Path) -> None:
 
 def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_path: Path) -> None:
     content = params(benchmarks=["ntu60_xsub"])
-    content["sets"] = {"ntu60": {"schedule": "paper"}}
+    content["sets"] = {"ntu60": {"budget": "paper"}}
     found = ablations.collect(content, lay(tmp_path, content, right))
     masks = next(t for t in ablation_tables.all_tables(found, content) if t.title.startswith("Masks"))
     lines = {line.cells[0]: line.cells for line in masks.lines}
@@ -108,7 +108,7 @@ def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_pat
 def of_the_paper(tmp_path: Path, **changed: list[str]) -> tuple[Found, dict[str, Table]]:
     """Three streams of one of the paper's benchmarks."""
     content = params(benchmarks=["ntu60_xview"], streams=["joint", "motion", "bone"], **changed)
-    content["sets"], content["encoder"] = {"ntu60": {"schedule": "paper"}}, {"backbone": "stgcn"}
+    content["sets"], content["encoder"] = {"ntu60": {"budget": "paper"}}, {"backbone": "stgcn"}
     content["distill"] |= {"teachers": ["pretrain", "finetune"], "form": "logits"}
     content["distill"]["temperatures"]["ntu60_xview"] = 9.0
     found = ablations.collect(content, lay(tmp_path, content, right))
@@ -166,7 +166,7 @@ def test_every_number_of_a_seed_is_in_the_json(found: Found) -> None:
 def test_the_text_says_how_long_was_trained_and_that_it_is_a_demonstration(found: Found) -> None:
     how = ablation_tables.made_by(found, params())
     text = ablation_tables.markdown("Ablations", ablation_tables.all_tables(found, params()), "Demonstration.", how)
-    assert "demo_xsub by the schedule `paper`" in text
+    assert "demo_xsub by the budget `paper`" in text
     assert "seeds: 1, 2, 3" in text
     assert "**Demonstration.**" in text
     assert text.count("(demonstration)") == 7
