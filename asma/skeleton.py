@@ -1,12 +1,14 @@
 """One skeleton, and all that follows from it: parents, degrees, hops, adjacency, mirror.
 
 A layout is a data file, `asma/layouts/<name>.yaml` (or any path to such a file): joint names, edges
-(child first), the centre joint, the two shoulders, the pairs that a left-right flip exchanges.
-Nothing else in the project knows how many joints there are or how they hang together.
+(child first), the centre joint, the two shoulders, the pairs that a left-right flip exchanges,
+and, for the check that people stand on their feet, head and feet. Nothing else in the project
+knows how many joints there are or how they hang together.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -33,6 +35,8 @@ class Skeleton:
     centre: int
     shoulders: tuple[int, int]
     mirror: tuple[int, ...]  # mirror[v] is the joint that v becomes when left and right change places
+    head: int | None = None  # head and feet: None and () where the layout does not name them
+    feet: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -73,6 +77,15 @@ class Skeleton:
                         frontier.append(other)
         return hops
 
+    def way(self, start: int, end: int) -> list[int]:
+        """The joints from one to another along the bones, both ends among them."""
+        joints = [start]
+        while joints[-1] != end:
+            joints.append(int(np.flatnonzero(
+                (self.hops[joints[-1]] == 1) & (self.hops[end] == self.hops[end, joints[-1]] - 1)
+            )[0]))  # fmt: skip
+        return joints
+
     def adjacency(self, partition: str = "max_hop") -> np.ndarray:
         """Column-normalised adjacency in the three subsets of ST-GCN's 'spatial' partition, (3, V, V) float32.
 
@@ -103,15 +116,21 @@ class Skeleton:
 
 @lru_cache
 def load(layout: str) -> Skeleton:
-    """The skeleton of a built-in layout (`kinect_v2`, `kinect_v1`) or of a layout file's path.
+    """The skeleton of a layout in `asma/layouts`, by its name, or of a layout file's path.
 
     Raises LayoutError naming the file, the field, what was found and what was expected.
     """
     path = Path(layout) if layout.endswith((".yaml", ".yml")) else LAYOUTS / f"{layout}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in LAYOUTS.glob("*.yaml")))
-        raise LayoutError(f"{path}: no such layout; expected one of {known} or the path of a layout file")
+        place = f"{LAYOUTS.parent.name}/{LAYOUTS.name}/{path.stem}.yaml"
+        expected = f"one of {', '.join(known())}, or a file of your own put at {place}"
+        raise LayoutError(f"layout: found {layout!r}, expected {expected}")
     return _read(path)
+
+
+def known() -> list[str]:
+    """The names of the layouts in `asma/layouts`, sorted."""
+    return sorted(path.stem for path in LAYOUTS.glob("*.yaml"))
 
 
 def _read(path: Path) -> Skeleton:
@@ -122,13 +141,14 @@ def _read(path: Path) -> Skeleton:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise LayoutError(f"{path}: not valid YAML: {error}") from error
-    fields = {"joints", "edges", "centre", "shoulders", "mirror"}
-    if not isinstance(content, dict) or set(content) != fields:
-        found = sorted(content) if isinstance(content, dict) else content
-        raise fail("top level", found, f"the fields {sorted(fields)}")
+    fields, more = {"joints", "edges", "centre", "shoulders", "mirror"}, {"head", "feet"}
+    if not isinstance(content, dict) or set(content) - more != fields:
+        found = sorted(map(str, content)) if isinstance(content, dict) else content
+        raise fail("top level", found, f"the fields {sorted(fields)}, perhaps {sorted(more)}")
+    content = {"head": None, "feet": [], **content}
     if content["mirror"] is None:  # `mirror:` with nothing below it
         content["mirror"] = []
-    for field in ("joints", "edges", "shoulders", "mirror"):
+    for field in ("joints", "edges", "shoulders", "mirror", "feet"):
         if not isinstance(content[field], list):
             raise fail(field, content[field], "a list")
     names = [str(name) for name in content["joints"]]
@@ -151,6 +171,12 @@ def _read(path: Path) -> Skeleton:
     shoulders = [joint("shoulders", name) for name in content["shoulders"]]
     if len(shoulders) != 2:
         raise fail("shoulders", content["shoulders"], "two joint names")
+    if shoulders[0] == shoulders[1]:
+        raise fail("shoulders", content["shoulders"], "two different joints, the left one first")
+    head = None if content["head"] is None else joint("head", content["head"])
+    feet = tuple(joint("feet", name) for name in content["feet"])
+    if (head is None) != (not feet) or head in feet:
+        raise fail("feet", content["feet"], "joints other than the head, or neither head nor feet")
     children = [child for child, _ in edges]
     missing = [names[v] for v in range(len(names)) if v != centre and children.count(v) != 1]
     if missing or centre in children or len(edges) != len(names) - 1:
@@ -160,10 +186,35 @@ def _read(path: Path) -> Skeleton:
         mirror[left], mirror[right] = right, left
     if sorted(mirror) != list(range(len(names))) or any(mirror[mirror[v]] != v for v in range(len(names))):
         raise fail("mirror", content["mirror"], "each joint in one pair at most")
-    skeleton = Skeleton(path.stem, tuple(names), tuple(edges), centre, (shoulders[0], shoulders[1]), tuple(mirror))
+    left, right = shoulders
+    if any(v != mirror[v] for v in range(len(names))) and mirror[left] != right:
+        raise fail("shoulders", content["shoulders"], "one of the pairs of mirror")
+    sides = (_side(names[left]), _side(names[right]))
+    exchanged = sides == ("", "") and (right, left) in pairs("mirror")
+    if exchanged or sides[0] == "right" or sides[1] == "left":
+        expected = f"the left one first: {[names[right], names[left]]}"
+        raise fail("shoulders", content["shoulders"], expected)
+    skeleton = Skeleton(
+        path.stem,
+        tuple(names),
+        tuple(edges),
+        centre,
+        (left, right),
+        tuple(mirror),
+        head,
+        feet,
+    )
     if (skeleton.hops < 0).any():
         raise fail("edges", "a ring apart from the centre", "one tree that reaches every joint")
     return skeleton
+
+
+def _side(name: str) -> str:
+    """The side that a joint's name says, `left shoulder`, `LShoulder`, `r_sho`; "" for none."""
+    for side in ("left", "right"):
+        if side in name.lower() or re.match(rf"{side[0]}[ _.-]|{side[0].upper()}[A-Z]", name):
+            return side
+    return ""
 
 
 def same(a: Skeleton, b: Skeleton, where: str) -> None:

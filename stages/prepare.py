@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asma import cli, params, skeleton, tracking
 from asma.data import clips
-from asma.data.recordings import Recording, Store
+from asma.data.recordings import Recording, Store, shown
 from asma.data.sets import Set
 from asma.progress import progress
 
@@ -27,6 +27,8 @@ def main(dataset: str, recordings: Path, out: Path, metrics: Path) -> None:
         log.metrics({"clips": kept, "empty": len(empty)})
         log.write(metrics, {"clips": kept, "empty": len(empty), "empty_names": empty})
         log.summary(f"{kept} clips of {how.frames} frames by {how.recipe}, {len(empty)} empty recordings left out")
+        if empty:
+            log.summary(f"  without a body in any frame: {shown(empty)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from asma import cli, params, tracking
 from asma.data import benchmarks, counts, sets
+from asma.data.recordings import shown
 
 
 def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
@@ -19,14 +20,20 @@ def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
     with tracking.run("split", benchmark=benchmark) as log:
         log.params({"column": set_.splits[name].column, "budget": set_.budget})
         paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
-        found, absent = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        written = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        found = written.counts
         log.metrics({f"n_{part}": count for part, count in found.items()})
         published = counts.published_counts().get(dataset, {}).get(name)
         beside = f"; published: {published['train']} / {published['test']}" if published else ""
         log.summary(f"{benchmark}: {found['train']} train / {found['test']} test{beside}")
-        if absent:
-            shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
-            log.summary(f"  listed, but in no recording: {set_.splits[name].column} {shown}")
+        column = set_.splits[name].column
+        for what, names in (
+            (f"values of {column} listed, but in no recording", written.absent),
+            (f"names in the official list of {column}, but in no recording", written.unlisted),
+            ("classes with test but no training recordings", written.unseen),
+        ):
+            if names:
+                log.summary(f"  {len(names)} {what}: {shown(names)}")
 
 
 if __name__ == "__main__":

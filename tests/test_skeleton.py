@@ -11,7 +11,7 @@ import yaml
 from asma import skeleton
 from asma.skeleton import LayoutError, Skeleton
 
-LAYOUTS = ("kinect_v1", "kinect_v2")
+LAYOUTS = ("kinect_v1", "kinect_v1_sdk", "kinect_v2")
 LEAF = {
     "joints": ["a", "b", "c", "d"],
     "edges": [["a", "b"], ["c", "b"], ["d", "c"]],
@@ -96,6 +96,32 @@ def test_kinect_v1_has_twenty_joints_and_hangs_on_the_shoulder_centre() -> None:
     assert [s.joints[v] for v in range(20) if s.mirror[v] == v] == ["head", "shoulder centre", "spine", "hip centre"]
 
 
+def test_kinect_v1_sdk_has_the_bones_of_kinect_v1_in_the_order_of_the_sdk() -> None:
+    v1, sdk = skeleton.load("kinect_v1"), skeleton.load("kinect_v1_sdk")
+    assert sdk.joints == (
+        "hip centre", "spine", "shoulder centre", "head",
+        "left shoulder", "left elbow", "left wrist", "left hand",
+        "right shoulder", "right elbow", "right wrist", "right hand",
+        "left hip", "left knee", "left ankle", "left foot",
+        "right hip", "right knee", "right ankle", "right foot",
+    )  # fmt: skip
+    bones = [{(s.joints[a], s.joints[b]) for a, b in s.edges} for s in (v1, sdk)]
+    assert bones[0] == bones[1] and sdk.joints[sdk.centre] == v1.joints[v1.centre]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_says_where_head_and_feet_are_and_the_way_between_them_runs_along_bones(
+    name: str,
+) -> None:
+    s = skeleton.load(name)
+    assert s.head is not None and s.joints[s.head] == "head"
+    assert [s.joints[v] for v in s.feet] == ["left foot", "right foot"]
+    way = s.way(s.head, s.feet[0])
+    assert (way[0], way[-1], len(way)) == (s.head, s.feet[0], s.hops[s.head, s.feet[0]] + 1)
+    assert all(s.hops[a, b] == 1 for a, b in itertools.pairwise(way))
+    assert s.way(s.head, s.head) == [s.head]
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_hops_are_the_shortest_ways(name: str) -> None:
     s = skeleton.load(name)
@@ -170,9 +196,43 @@ def test_a_layout_without_sides_mirrors_nothing(tmp_path: Path) -> None:
     assert skeleton.load(str(layout_file(tmp_path, mirror=None))).mirror == (0, 1, 2, 3)
 
 
-def test_an_unknown_layout_names_the_known_ones() -> None:
-    with pytest.raises(LayoutError, match=r"kinect_v9\.yaml: no such layout; expected one of kinect_v1, kinect_v2"):
-        skeleton.load("kinect_v9")
+def test_an_unknown_layout_names_the_known_ones_and_where_a_new_one_goes() -> None:
+    with pytest.raises(LayoutError) as caught:
+        skeleton.load("mine")
+    known = "kinect_v1, kinect_v1_sdk, kinect_v2"
+    place = "a file of your own put at asma/layouts/mine.yaml"
+    assert str(caught.value) == f"layout: found 'mine', expected one of {known}, or {place}"
+
+
+def test_head_and_feet_may_be_left_out(tmp_path: Path) -> None:
+    s = skeleton.load(str(layout_file(tmp_path)))
+    assert s.head is None and s.feet == ()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left shoulder", "right shoulder"),
+        ("LShoulder", "RShoulder"),
+        ("l_sho", "r_sho"),
+        ("a", "c"),
+    ],
+)
+def test_shoulders_that_change_places_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    left, right = names
+    layout = {
+        "joints": [left, "b", right, "d"],
+        "edges": [[left, "b"], [right, "b"], ["d", right]],
+        "mirror": [[left, right]],
+    }
+    path = layout_file(tmp_path, **layout, shoulders=[left, right])
+    assert skeleton.load(str(path)).shoulders == (0, 2)
+    skeleton.load.cache_clear()
+    layout_file(tmp_path, **layout, shoulders=[right, left])
+    with pytest.raises(LayoutError) as caught:
+        skeleton.load(str(path))
+    found = f"shoulders: found {[right, left]}, expected the left one first: {[left, right]}"
+    assert str(caught.value) == f"{path}: {found}"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +248,12 @@ def test_an_unknown_layout_names_the_known_ones() -> None:
         ({"centre": "x"}, r"centre: found 'x', expected a name from joints"),
         ({"shoulders": ["a"]}, r"shoulders: found \['a'\], expected two joint names"),
         ({"shoulders": ["a", "z"]}, r"shoulders: found 'z', expected a name from joints"),
+        ({"shoulders": ["a", "a"]}, r"shoulders: found \['a', 'a'\], expected two different"),
+        ({"shoulders": ["a", "d"]}, r"shoulders: found \['a', 'd'\], expected one of the pairs"),
+        ({"head": "z", "feet": ["d"]}, r"head: found 'z', expected a name from joints"),
+        ({"head": "a"}, r"feet: found \[\], expected joints other than the head"),
+        ({"head": "a", "feet": ["d", "z"]}, r"feet: found 'z', expected a name from joints"),
+        ({"head": "a", "feet": "d"}, r"feet: found 'd', expected a list"),
         ({"mirror": [["a", "c"], ["a", "d"]]}, r"mirror: found .*expected each joint in one pair at most"),
         ({"joints": None}, r"joints: found None, expected a list"),
         ({"edges": 3}, r"edges: found 3, expected a list"),

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -30,6 +30,15 @@ PARTS = ("train", "test")
 
 class SplitError(ValueError):
     """A split that leaves nobody to train on or to test; names the column and what it holds."""
+
+
+class Written(NamedTuple):
+    """What a benchmark turned out to be."""
+
+    counts: dict[str, int]  # clips of train and of test
+    absent: list[str]  # what the split lists and no recording has
+    unlisted: list[str]  # what the official list of the split's column names and no recording has
+    unseen: list[str]  # classes with test clips and without a training clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +76,14 @@ def absent(values: np.ndarray, split: Split) -> list[str]:
 
 
 def write(
-    path: Path, benchmark: str, set_: Set, split: Split, clips: Path, motion: Path
-) -> tuple[dict[str, int], list[str]]:
-    """Write the benchmark file; returns {"train": …, "test": …} counts, and what is `absent`. Raises SplitError."""
+    path: Path,
+    benchmark: str,
+    set_: Set,
+    split: Split,
+    clips: Path,
+    motion: Path,
+) -> Written:
+    """Write the benchmark file. Raises SplitError."""
     where = f"benchmark {benchmark}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(clips, "r") as source:
@@ -79,6 +93,9 @@ def write(
         values = read_column(source["columns"][split.column])
         train, test = divide(values, split, where)
         layout = str(source.attrs["layout"])
+        unlisted = json.loads(source.attrs.get("absent", "{}")).get(split.column, [])
+        classes, labels = read_column(source["classes"]), source["labels"][:]
+        unseen = classes[np.setdiff1d(labels[test], labels[train])].tolist()
     with h5py.File(path, "w") as file:
         file.create_dataset("train", data=train)
         file.create_dataset("test", data=test)
@@ -98,7 +115,8 @@ def write(
         }
         for key, value in attrs.items():
             file.attrs[key] = value
-    return {"train": len(train), "test": len(test)}, absent(values, split)
+    counts = {"train": len(train), "test": len(test)}
+    return Written(counts, absent(values, split), unlisted, unseen)
 
 
 class Benchmark:

@@ -164,7 +164,8 @@ def frame50(recording: Recording, skeleton: Skeleton, M: int, how: Prepare) -> n
 def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray:
     """One clip (C, T, V, M), as the stages make it, from joint positions xyz (frames, bodies, V, 3) in metres.
 
-    A body that is not in a frame is all zeros there. Raises ValueError on another shape and where there is no body.
+    They are as in stored recordings, y up (`axes.upright` makes them so). A body that is not in a
+    frame is all zeros there. Raises ValueError on another shape and where there is no body.
     """
     if xyz.ndim != 4 or xyz.shape[2:] != (len(skeleton), 3):
         wanted = f"(frames, bodies, {len(skeleton)}, 3) for {skeleton.name}"
@@ -236,6 +237,7 @@ def write(
             "kind": "clips",
             "dataset": store.attrs["dataset"],
             "layout": store.attrs["layout"],
+            "absent": store.attrs.get("absent", "{}"),
             "recipe": how.recipe,
             "bodies": bodies,
             "frames": how.frames,

@@ -2,8 +2,9 @@
 
 `index.csv` has a header with `file` and `label`; every other column is kept (subject, camera, setup, …; a
 blank cell is unknown). A recording's file holds a line a frame: joints x 3 numbers, x y z of one joint after
-another in metres, parted by commas or blanks; where several people were recorded, one body after another on
-the same line, and a body that is all zeros is absent from the frame.
+another, parted by commas or blanks; where several people were recorded, one body after another on
+the same line, and a body that is all zeros is absent from the frame. Axes and unit are the set's
+`up` and `unit`: see `axes`.
 
 A label is a word or an integer. The class names, in label order, are the first of these that is there:
 `classes.csv` in the folder (columns `label,name`), `classes.txt` (a name a line; label 0 is the first),
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from asma.data import text
+from asma.data.axes import upright
 from asma.data.recordings import INTEGER, RecordingError, of_slots, plain
-from asma.data.survey import Reading, Source, Survey, class_names
+from asma.data.survey import Reading, Source, Survey, class_names, unreadable
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Job:
     columns: dict[str, int | str]
     joints: int
     bodies: int
+    up: str = "y"
+    unit: str = "m"
 
 
 def survey(raw: Path, source: Source) -> Survey:
@@ -61,6 +65,8 @@ def survey(raw: Path, source: Source) -> Survey:
             fault = ("no label", "an integer or a word")
         elif not (raw / inside).is_file():
             fault = (f"file {file!r}, which is not there", "the path of a file inside the folder")
+        elif kind := unreadable(file):
+            fault = (f"file {file!r}, {kind}", "a text file of numbers")
         if fault:
             found.errors.append(RecordingError(raw / "index.csv", line, *fault))
         else:
@@ -95,7 +101,8 @@ def survey(raw: Path, source: Source) -> Survey:
             continue
         columns: dict[str, int | str] = {field: _cell(row[field], is_whole) for field, is_whole in whole.items()}
         path = raw / row["file"]
-        found.jobs.append(Job(path, name, labels[row["label"]], columns, source.joints, source.bodies))
+        told = (source.joints, source.bodies, source.up, source.unit)
+        found.jobs.append(Job(path, name, labels[row["label"]], columns, *told))
     found.jobs.sort(key=lambda job: job.name)
     found.excluded.sort()
     return found
@@ -107,7 +114,7 @@ def read(job: Job) -> Reading:
     widths = [person * m for m in range(1, job.bodies + 1)]
     what = f"{job.joints} joints x 3" + (f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else "")
     xyz = text.table(job.path, widths, what)
-    xyz = xyz.reshape(len(xyz), -1, job.joints, 3)
+    xyz = upright(xyz.reshape(len(xyz), -1, job.joints, 3), job.up, job.unit)
     recording = of_slots(xyz, job.name, job.label, job.columns)
     if not len(recording.frame):
         return Reading([], {job.name: "empty: no body in any frame"})
@@ -141,7 +148,7 @@ def _csv(path: Path, needed: list[str]) -> list[tuple[int, dict[str, str]]]:
     lines = _lines(path)
     _, header = next(lines, (1, []))
     if any(column not in header for column in needed) or len(set(header)) != len(header) or "" in header:
-        expected = f"a header with {', '.join(needed)}, each column named once"
+        expected = f"a header with {', '.join(needed)}, parted by commas, each column named once"
         raise RecordingError(path, 1, ",".join(header) or "an empty line", expected)
     if odd := [name for name in header if "/" in name or name == "."]:
         raise RecordingError(path, 1, f"column {odd[0]!r}", "a column's name without '/', and not '.'")

@@ -20,7 +20,7 @@ import numpy as np
 
 from asma.data import text
 from asma.data.recordings import Recording, RecordingError
-from asma.data.survey import Reading, Source, Survey, class_names, files
+from asma.data.survey import Reading, Source, Survey, class_names, files, unread
 
 JOINTS = 25
 BODY = 10  # numbers on a body's line
@@ -73,6 +73,7 @@ def survey(raw: Path, source: Source) -> Survey:
                 "replication": replication,
             }
             found.jobs.append(Job(path, path.stem, action - 1, columns))
+    unread(raw, found, NAME.pattern, seen)
     found.jobs.sort(key=lambda job: job.name)
     found.excluded.sort()
     count = source.class_count or max((job.label + 1 for job in found.jobs), default=0)

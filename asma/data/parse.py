@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from asma.data import folder, ntu, pku
+from asma.data import axes, folder, ntu, pku, posture
 from asma.data.counts import LISTS, published_counts
-from asma.data.recordings import Recording, RecordingError, write
+from asma.data.recordings import Recording, RecordingError, shown, write
 from asma.data.survey import Reading, Source, Survey
 from asma.progress import progress as show
+from asma.skeleton import Skeleton
 
 ON_ERROR = ("stop", "skip")
+IMPLAUSIBLE = ("refuse", "warn")
 SHOWN = 50  # bad files an error lists before it points to a file
 
 
@@ -41,7 +43,8 @@ class Format:
     """How the raw files of a format are found and read.
 
     `batch` jobs go to a process at a time; `few` jobs are not worth a second process; `expects` names the
-    files for a user whose folder has none; `missing` is the official list of incomplete samples, if any.
+    files for a user whose folder has none; `missing` is the official list of incomplete samples,
+    if any; `axes` are those of its positions, None where the set says.
     """
 
     survey: Callable[[Path, Source], Survey]
@@ -51,6 +54,7 @@ class Format:
     expects: str
     source: str
     missing: str | None = None
+    axes: str | None = "y up, in metres"
 
 
 FORMATS: dict[str, Format] = {
@@ -78,6 +82,7 @@ FORMATS: dict[str, Format] = {
         few=1024,
         expects="index.csv and the files it names",
         source="text files named by an index.csv",
+        axes=None,
     ),
 }
 
@@ -105,9 +110,11 @@ class Report:
     """What a data set turned out to hold.
 
     `bodies` counts frames by the number of bodies in them, `nan_frames` those with a coordinate that is no
-    number. `excluded` were named by the official list; `left_out` says why for every other recording that was
-    set aside; `bad` are the files that `skip` passed over. `published` is the number of recordings that the
-    literature counts in this set, None where it says nothing.
+    finite number; `nan` names their recordings and `bodiless` those without a body in any frame.
+    `excluded` were named by the official list; `left_out` says why for every other recording that
+    was set aside; `bad` are the faults that `skip` passed over; `notes` what a person should
+    know. `published` is the number of recordings that the literature counts in this set, None
+    where it says nothing.
     """
 
     dataset: str
@@ -119,6 +126,9 @@ class Report:
     excluded: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     bad: list[str] = field(default_factory=list)
+    nan: list[str] = field(default_factory=list)
+    bodiless: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     published: int | None = None
 
     def count(self, recording: Recording) -> None:
@@ -127,8 +137,12 @@ class Report:
         self.frames += recording.length
         per_frame = np.bincount(recording.frame, minlength=recording.length)
         self.bodies.update(per_frame.tolist())
-        spoilt = np.isnan(recording.xyz).any(axis=(1, 2))
-        self.nan_frames += len(np.unique(recording.frame[spoilt]))
+        if not len(recording.frame):
+            self.bodiless.append(recording.name)
+        spoilt = ~np.isfinite(recording.xyz).all(axis=(1, 2))
+        if spoilt.any():
+            self.nan.append(recording.name)
+            self.nan_frames += len(np.unique(recording.frame[spoilt]))
 
     def figures(self) -> dict[str, float]:
         """The counts alone."""
@@ -156,7 +170,10 @@ class Report:
                 "excluded": self.excluded,
                 "left_out": dict(sorted(self.left_out.items())),
                 "bad": self.bad,
+                "nan": self.nan,
+                "bodiless": self.bodiless,
             },
+            "notes": self.notes,
         }
 
     def summary(self) -> str:
@@ -169,15 +186,25 @@ class Report:
             lines.append(f"published: {self.published} recordings; {verdict}")
         bodies = ", ".join(f"{count} with {b}" for b, count in sorted(self.bodies.items()))
         lines.append(f"frames by bodies: {bodies}")
-        if self.nan_frames:
-            lines.append(f"frames with a coordinate that is no number: {self.nan_frames}")
+        for title, names in (
+            (f"with a coordinate that is no finite number, in {self.nan_frames} frames", self.nan),
+            ("without a body in any frame", self.bodiless),
+        ):
+            if names:
+                lines.append(f"recordings {title}: {len(names)}: {shown(names)}")
         if self.excluded:
             lines.append(f"excluded by the official list of incomplete samples: {len(self.excluded)}")
         reasons = [f"{name}: {reason}" for name, reason in sorted(self.left_out.items())]
-        for title, entries in (("left out", reasons), ("bad files skipped", self.bad)):
+        for title, entries in (
+            ("left out", reasons),
+            ("bad files skipped", self.bad),
+            ("note", self.notes),
+        ):
             if entries:
                 lines.append(f"{title}: {len(entries)}")
-                lines += [f"  {entry}" for entry in entries[:5]] + ["  …"] * (len(entries) > 5)
+                lines += [f"  {entry}" for entry in entries[:10]]
+            if len(entries) > 10:
+                lines.append(f"  … and {len(entries) - 10} more")
         return "\n".join(lines)
 
 
@@ -194,6 +221,10 @@ def parse(
     class_count: int | None = None,
     missing: str = "none",
     slicing: str = "one_based_inclusive",
+    up: str = "y",
+    unit: str = "m",
+    implausible: str = "refuse",
+    skeleton: Skeleton | None = None,
     on_error: str = "stop",
     workers: int = 0,
     progress: bool = True,
@@ -203,23 +234,34 @@ def parse(
     `joints` (V) is the layout's; `bodies` (M) the most a recording of format `folder` may hold; `classes`
     names in label order (None: from the set) and `class_count` how many of them the set has (None: all);
     `missing` "official" leaves out the samples that the set's owners list as incomplete; `workers` 0 is all
-    cores and 1 this process alone. The file written does not depend on `workers`.
+    cores and 1 this process alone. The file written does not depend on `workers`. `up` and `unit`
+    are the axes and the unit of positions of format `folder`; what a sample says against them, by
+    the layout's `skeleton` (None: nothing is checked), is an error where it is certain and
+    `implausible` is "refuse", else a note.
 
     Raises RecordingErrors naming all bad files, and then writes nothing; with on_error "skip" they are passed
-    over and named in the report. Raises ValueError for a word that is none of the options, and RecordingError
-    where the folder holds nothing of the format.
+    over and named in the report. Raises ValueError for a word that is none of the options,
+    RecordingError where the folder holds nothing of the format, and Implausible.
     """
     _one_of("format", format, FORMATS)
     _one_of("on_error", on_error, ON_ERROR)
     _one_of("missing", missing, ("none", "official"))
+    _one_of(f"sets.{dataset}.up", up, axes.TURNS)
+    _one_of(f"sets.{dataset}.unit", unit, axes.UNITS)
+    _one_of(f"sets.{dataset}.implausible", implausible, IMPLAUSIBLE)
     rules = FORMATS[format]
+    if rules.axes and (up, unit) != ("y", "m"):
+        found = f"sets.{dataset}: found up: {up}, unit: {unit}"
+        raise ValueError(f"{found}; expected neither: format {format} has {rules.axes}")
     if missing == "official" and rules.missing is None:
         raise ValueError(f"missing: found 'official'; expected 'none': format {format} has no official list")
     excluded = names_in(rules.missing) if missing == "official" and rules.missing else []
     listed = None if classes is None else tuple(classes)
-    survey = rules.survey(raw, Source(joints, bodies, listed, class_count, frozenset(excluded), slicing))
+    source = Source(joints, bodies, listed, class_count, frozenset(excluded), slicing, up, unit)
+    survey = rules.survey(raw, source)
     if not survey.jobs and not survey.errors:
-        raise RecordingError(raw, None, "no recording to read", rules.expects)
+        found = "; ".join(["no recording to read", *survey.notes])
+        raise RecordingError(raw, None, found, rules.expects)
 
     errors = list(survey.errors)
     left_out = dict(survey.left_out)
@@ -228,8 +270,11 @@ def parse(
         classes=len(survey.classes),
         excluded=survey.excluded,
         left_out=left_out,
+        notes=list(survey.notes),
         published=published_counts().get(dataset, {}).get("total"),
     )
+
+    sample = posture.Sample()
 
     def recordings() -> Iterator[Recording]:
         readings = _readings(rules, survey.jobs, workers)
@@ -240,13 +285,22 @@ def parse(
                 errors.append(reading)
                 continue
             left_out.update(reading.left_out)
+            errors.extend(reading.errors)
+            report.notes.extend(reading.notes)
             for recording in reading.recordings:
                 report.count(recording)
+                sample.count(recording)
                 yield recording
         if errors and (on_error == "stop" or not report.recordings):
             raise RecordingErrors(errors, listing)
         if not report.recordings:
-            raise RecordingError(raw, None, "only empty recordings", rules.expects)
+            found = f"only empty recordings: {shown(sorted(left_out))}"
+            raise RecordingError(raw, None, found, "at least one with a body")
+        if skeleton:
+            findings = posture.judge(sample, skeleton, up, unit)
+            if implausible == "refuse" and any(finding.certain for finding in findings):
+                raise posture.Implausible(raw, dataset, findings)
+            report.notes.extend(str(finding) for finding in findings)
 
     listing = out.with_suffix(".bad.txt")
     listing.unlink(missing_ok=True)
@@ -257,6 +311,8 @@ def parse(
         "missing": missing,
         "on_error": on_error,
         "slicing": slicing,
+        "unit": unit,
+        "up": up,
     }
     try:
         write(
@@ -267,6 +323,7 @@ def parse(
             format=format,
             layout=layout,
             joints=joints,
+            absent=survey.absent,
             parameters=told,
             source=rules.source,
         )

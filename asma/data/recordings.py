@@ -76,12 +76,15 @@ def write(
     joints: int,
     parameters: dict[str, Any],
     source: str = "",
+    absent: dict[str, list[str]] | None = None,
 ) -> None:
     """Write recordings as they come; what is held in memory does not grow with the positions written.
 
-    `parameters` is what the parser was told, kept as JSON. The same recordings give the same bytes. Nothing
-    is left at `path` unless everything was written. Raises ValueError for names that are not sorted or come
-    twice, a label without a class, columns that differ between recordings, or arrays that do not fit.
+    `parameters` is what the parser was told, kept as JSON; `absent` by column what an official
+    split names and no recording has. The same recordings give the same bytes. Nothing is left at
+    `path` unless everything was written. Raises ValueError for names that are not sorted or come
+    twice, a label without a class, columns that differ between recordings, or arrays that do not
+    fit.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor() as threads:
@@ -121,6 +124,7 @@ def write(
         file.attrs["joints"] = joints
         file.attrs["parameters"] = json.dumps(parameters, sort_keys=True)
         file.attrs["source"] = source
+        file.attrs["absent"] = json.dumps(absent or {}, sort_keys=True)
 
 
 @contextmanager
@@ -227,6 +231,12 @@ def plain(value: object) -> str:
     """A column's value as text: numbers without leading zeros or a plus sign, so that 01, "1" and 1 are the same."""
     text = str(value)
     return str(int(text)) if INTEGER.fullmatch(text) else text
+
+
+def shown(names: Sequence[str], most: int = 10) -> str:
+    """The first few of some names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f", … and {rest} more" if rest > 0 else "")
 
 
 def write_column(group: h5py.Group, name: str, values: Sequence[int | str]) -> None:

@@ -14,6 +14,9 @@ class Set:
     format: str  # reader: ntu, pku, folder
     layout: str  # joints and bones: the name of a file in asma/layouts, where every stage sees it change
     bodies: int  # M, most bodies kept in a clip
+    up: str = "y"  # folder: the axis that points up, or -y, as image coordinates have it, x, z, …
+    unit: str = "m"  # folder: m, cm, mm
+    implausible: str = "refuse"  # positions that cannot be people so described: refuse or warn
     budget: str = "paper"  # which of the stages' `budgets` holds for it
     demonstration: bool = False  # said wherever its results appear
     without: list[str] = field(default_factory=list)  # augmentations that would contradict a label

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asma.data.recordings import Recording, RecordingError
+from asma.data.recordings import Recording, RecordingError, shown
+
+UNREADABLE = {
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst"), "a compressed file"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive"),
+    ".mat": "a file of MATLAB",
+    **dict.fromkeys((".npy", ".npz", ".pkl", ".h5", ".hdf5"), "a binary file of arrays"),
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +26,8 @@ class Source:
     `bodies` is the most one recording may hold where the format does not say; `classes` the class names in
     label order, None if the set brings them; `class_count` how many classes the set has, None for all found;
     `excluded` names that are to be left out (an official list of incomplete samples); `slicing` how PKU-MMD's
-    labels count frames.
+    labels count frames; `up` and `unit` are the axes and the unit of positions where the format
+    leaves them open.
     """
 
     joints: int
@@ -28,6 +36,8 @@ class Source:
     class_count: int | None = None
     excluded: frozenset[str] = frozenset()
     slicing: str = "one_based_inclusive"
+    up: str = "y"
+    unit: str = "m"
 
 
 @dataclass
@@ -35,7 +45,9 @@ class Survey:
     """The jobs to read, in the order of the names they give, and what was settled by looking at names alone.
 
     `classes` are the class names; `excluded` names that are present and on the excluded list; `left_out` says
-    for a name why it is no recording of this set; `errors` are files that cannot be jobs.
+    for a name why it is no recording of this set; `errors` are files that cannot be jobs; `notes`
+    what a person should know; `absent` by split column what an official list names and the folder
+    lacks.
     """
 
     jobs: list[Any] = field(default_factory=list)
@@ -43,14 +55,22 @@ class Survey:
     excluded: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     errors: list[RecordingError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    absent: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
 class Reading:
-    """What one job gave: its recordings sorted by name, and what it had to leave out and why."""
+    """What one job gave: its recordings sorted by name, and what it had to leave out and why.
+
+    `errors` are faults of single recordings beside which the others can be read; `notes` what a
+    person should know.
+    """
 
     recordings: list[Recording]
     left_out: dict[str, str] = field(default_factory=dict)
+    errors: list[RecordingError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def files(raw: Path, pattern: str) -> Iterator[Path]:
@@ -67,6 +87,28 @@ def files(raw: Path, pattern: str) -> Iterator[Path]:
         names = [name for name in names if not name.startswith(".") and wanted.fullmatch(name)]
         found += [os.path.join(folder, name) for name in names]
     return map(Path, sorted(found))
+
+
+def unreadable(name: str) -> str:
+    """What a file is by its ending that no reader here opens, "" for any other."""
+    return next((kind for ending, kind in UNREADABLE.items() if name.lower().endswith(ending)), "")
+
+
+def unread(raw: Path, found: Survey, recording: str, read: Container[str]) -> None:
+    """Tell of files below a folder that no reader opens: they would be missing without a word.
+
+    One that is called like a recording (pattern `recording`) and is not among those `read` is an
+    error, any other a note.
+    """
+    others = []
+    for path in files(raw, r".*(?:" + "|".join(map(re.escape, UNREADABLE)) + ")"):
+        kind, name = unreadable(path.name), path.name.partition(".")[0].upper()
+        if not re.fullmatch(recording, name):
+            others.append(f"{path.relative_to(raw)} ({kind})")
+        elif name not in read:
+            found.errors.append(RecordingError(path, None, kind, "a text file, unpacked"))
+    if others:
+        found.notes.append(f"not read: {shown(others)}")
 
 
 def class_names(source: Source, count: int, pattern: str) -> list[str]:

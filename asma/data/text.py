@@ -25,14 +25,15 @@ WORDS = re.compile(rb"(?:nan|inf(?:inity)?)*", re.IGNORECASE)
 np.empty(2**24, np.uint8)
 
 
-def load(path: Path) -> bytes:
+def load(path: Path, expected: str = "a recording") -> bytes:
     """The bytes of a text file, line ends as they are, with nothing blank after the last line.
 
-    Raises RecordingError if the file cannot be read or says nothing.
+    Raises RecordingError if the file cannot be read or says nothing; `expected` is what it should
+    say.
     """
     data = _read(path)
     if not data:
-        raise RecordingError(path, 1, "an empty file", "a recording")
+        raise RecordingError(path, 1, "an empty file", expected)
     return data
 
 
@@ -188,6 +189,9 @@ def table(path: Path, widths: list[int], what: str) -> np.ndarray:
     rows: list[list[float]] = []
     for at, line in enumerate(data.split(b"\n"), start=1):
         cells = [cell.strip() for cell in line.split(b",")] if commas else line.split()
+        if other := next((mark for mark in (b";", b"|") if mark in line), None):
+            numbers = f"numbers parted by {show(other)}"
+            raise RecordingError(path, at, numbers, f"{expected}, parted by commas or by blanks")
         if len(cells) not in widths:
             raise RecordingError(path, at, plural(len(cells), unit), expected)
         if rows and len(cells) != len(rows[0]):

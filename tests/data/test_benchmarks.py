@@ -50,6 +50,28 @@ def test_what_a_split_lists_and_no_recording_has_is_told() -> None:
     assert benchmarks.absent(np.array(["1", "2", "x", "3", "30"]), split) == []
 
 
+def test_classes_that_are_tested_and_never_learnt_are_told(toy: Path) -> None:
+    paths = (toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    split = Split(column="subject", train=[1, 2])
+    out = toy / "benchmarks" / "toy_other.h5"
+    assert benchmarks.write(out, "toy_other", SET, split, *paths).unseen == []
+    with h5py.File(paths[0], "r+") as file:
+        file["labels"][:] = [2, 0, 0, 0, 1, 0, 0]  # subject 3, who tests, has 2 and 1
+    assert benchmarks.write(out, "toy_other", SET, split, *paths).unseen == ["b", "c"]
+
+
+def test_names_of_an_official_list_that_are_not_here_are_told(toy: Path) -> None:
+    paths = (toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    with h5py.File(paths[0], "r+") as file:
+        file.attrs["absent"] = json.dumps({"half": ["0007-L", "0008-R"]})
+    out = toy / "benchmarks" / "toy_other.h5"
+    for split, names in (
+        (Split(column="half", train=["train"], test=["test"]), ["0007-L", "0008-R"]),
+        (Split(column="subject", train=[1]), []),
+    ):
+        assert benchmarks.write(out, "toy_other", SET, split, *paths).unlisted == names
+
+
 @pytest.mark.parametrize(
     ("split", "complaint"),
     [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,17 @@ from asma.data.recordings import Recording, RecordingError
 from asma.data.survey import Source, Survey
 
 JOINTS = 4
+SEPARATED = "12 numbers (4 joints x 3), parted by commas or by blanks"
+
+# written out beside the module's table: where x, y and z come from for each axis that may point up
+UP: dict[str, Callable[..., tuple[np.ndarray, ...]]] = {
+    "x": lambda x, y, z: (-y, x, z),
+    "-x": lambda x, y, z: (y, -x, z),
+    "y": lambda x, y, z: (x, y, z),
+    "-y": lambda x, y, z: (-x, -y, z),
+    "z": lambda x, y, z: (x, z, -y),
+    "-z": lambda x, y, z: (x, -z, y),
+}
 
 
 def put(raw: Path, index: str, files: dict[str, np.ndarray | str], part: str = ",") -> None:
@@ -160,6 +172,10 @@ def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) 
         ("1," * 5 + "1 1," + "1," * 5 + "\n", 1, "'1 1' as number 6", "a number"),
         ("x,y,z," * 3 + "x,y,z\n" + "1," * 11 + "1", 1, "'x' as number 1", "a number"),
         ("", 1, "an empty file", "a recording"),
+        ("1;" * 11 + "1\n", 1, "numbers parted by ';'", SEPARATED),
+        ("1; " * 11 + "1\n", 1, "numbers parted by ';'", SEPARATED),
+        ("0,5;" * 11 + "0,5\n", 1, "numbers parted by ';'", SEPARATED.replace("numbers", "cells")),
+        ("1 " * 12 + "\n" + "1|" * 11 + "1\n", 2, "numbers parted by '|'", SEPARATED),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, content: str, line: int, found: str, expected: str) -> None:
@@ -179,6 +195,32 @@ def test_frames_of_different_widths_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "file,label\nx.csv,0\n", {"x.csv": "1 " * 12 + "\n" + "1 " * 24})
     with pytest.raises(RecordingError, match="line 2: found 24 numbers; expected 12 as before"):
         read(tmp_path, bodies=2)
+
+
+@pytest.mark.parametrize("up", sorted(UP))
+@pytest.mark.parametrize(("unit", "scale"), [("m", 1), ("cm", 0.01), ("mm", 0.001)])
+def test_positions_are_turned_y_up_and_into_metres(
+    tmp_path: Path,
+    up: str,
+    unit: str,
+    scale: float,
+) -> None:
+    xyz = moving(5)
+    xyz[1, 0, 2, 0] = np.nan  # one coordinate, and it stays one
+    put(tmp_path, "file,label\nx.csv,0\n", {"x.csv": xyz})
+    _, (recording,) = read(tmp_path, up=up, unit=unit)
+    expected = np.stack(UP[up](*np.moveaxis(xyz[:, 0], -1, 0)), axis=-1) * scale
+    np.testing.assert_allclose(recording.xyz, expected, rtol=1e-6)
+    assert recording.xyz.dtype == np.float32 and np.isnan(recording.xyz).sum() == 1
+
+
+@pytest.mark.parametrize("file", ["a.mat", "a.csv.gz", "a.zip", "a.npy"])
+def test_a_file_that_nothing_here_reads_is_refused_by_its_name(tmp_path: Path, file: str) -> None:
+    two(f"file,label\n{file},0\nb.csv,1\n", tmp_path)
+    (tmp_path / file).write_bytes(b"\0")
+    (error,) = read(tmp_path)[0].errors
+    assert error.line == 2 and error.found.startswith(f"file '{file}', a")
+    assert error.expected == "a text file of numbers"
 
 
 def test_bad_rows_of_the_index_are_all_named(tmp_path: Path) -> None:
@@ -208,6 +250,7 @@ def test_a_label_without_a_class_is_named(tmp_path: Path) -> None:
         (None, "index.csv: found no such file; expected a table with the columns file, label"),
         ("", "line 1: found an empty line; expected a header with file, label"),
         ("file,subject\na.csv,1\n", "line 1: found file,subject; expected a header with file, label"),
+        ("file;label\na.csv;1\n", "line 1: found file;label; expected .*parted by commas"),
         ("file,label,label\na.csv,1,1\n", "each column named once"),
         ("file,label\n", "found no rows"),
         ("file,label\na.csv,0\nb.csv\n", "line 3: found 1 cells; expected 2, as in the header"),

@@ -343,3 +343,18 @@ def test_another_count_of_joints_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("line", "at"), [(1, 58), (2, 30)])
 def test_an_absurd_count_is_refused_without_making_room_for_it(tmp_path: Path, line: int, at: int) -> None:
     assert refused(tmp_path, replaced(line, "999999999999")).line == at
+
+
+def test_recordings_that_nothing_here_reads_are_named(tmp_path: Path) -> None:
+    save(tmp_path, generate(1))
+    other = NAME.replace("A050", "A051")
+    packed = [f"{NAME}.skeleton.gz", f"{other}.skeleton.gz", f"{other}.mat"]
+    for name in (*packed, "S001_to_s017.ZIP"):
+        (tmp_path / name).write_bytes(b"x")
+    survey = ntu.survey(tmp_path, Source(25))
+    assert [job.name for job in survey.jobs] == [NAME]
+    assert [(e.path.name, e.found, e.expected) for e in survey.errors] == [
+        (f"{other}.mat", "a file of MATLAB", "a text file, unpacked"),
+        (f"{other}.skeleton.gz", "a compressed file", "a text file, unpacked"),
+    ]
+    assert survey.notes == ["not read: S001_to_s017.ZIP (an archive)"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import random
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from asma import skeleton as skeletons
 from asma.data import parse as module
 from asma.data.counts import published_counts
 from asma.data.parse import (
@@ -22,8 +24,10 @@ from asma.data.parse import (
     names_in,
     parse,
 )
+from asma.data.posture import Implausible
 from asma.data.recordings import Recording, RecordingError, Store
 from asma.data.survey import Reading
+from tests.data.people import person
 
 NTU: dict[str, Any] = {
     "dataset": "mini",
@@ -201,6 +205,10 @@ def test_what_cannot_be_is_refused_before_reading(tmp_path: Path) -> None:
         ({"format": "bvh"}, "format: found 'bvh'; expected one of ntu, pku, folder"),
         ({"on_error": "ignore"}, "on_error: found 'ignore'; expected one of stop, skip"),
         ({"missing": "all"}, "missing: found 'all'; expected one of none, official"),
+        ({"up": "w"}, "sets.mini.up: found 'w'; expected one of x, -x, y, -y, z, -z"),
+        ({"unit": "in"}, "sets.mini.unit: found 'in'; expected one of m, cm, mm"),
+        ({"implausible": "ok"}, "sets.mini.implausible: found 'ok'; expected one of refuse, warn"),
+        ({"up": "z"}, "sets.mini: found up: z, unit: m; .*format ntu has y up, in metres"),
         ({"format": "pku", "missing": "official"}, "format pku has no official list"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -247,6 +255,128 @@ def test_a_folder_of_anyones_skeletons_is_parsed(tmp_path: Path) -> None:
     with Store(tmp_path / "out.h5") as store:
         assert store.names == ["a", "b"] and store.classes == ["clap", "wave"]
         assert store.columns["subject"].tolist() == ["", "2"]
+
+
+V1: dict[str, Any] = {
+    "dataset": "mine",
+    "format": "folder",
+    "layout": "kinect_v1",
+    "joints": 20,
+    "bodies": 1,
+    "skeleton": skeletons.load("kinect_v1"),
+    "progress": False,
+}
+
+
+def folder_of(raw: Path, *people: np.ndarray) -> None:
+    raw.mkdir(parents=True, exist_ok=True)
+    names = [f"p{i:02}" for i in range(len(people))]
+    index = "file,label\n" + "".join(f"{name}.txt,wave\n" for name in names)
+    (raw / "index.csv").write_text(index)
+    for name, xyz in zip(names, people, strict=True):
+        np.savetxt(raw / f"{name}.txt", xyz.reshape(len(xyz), -1), "%.4f")
+
+
+def test_z_up_millimetres_are_refused_with_the_remedy_and_then_become_the_same_recordings(
+    tmp_path: Path,
+) -> None:
+    upright = person()
+    folder_of(tmp_path / "y", upright)
+    x, y, z = np.moveaxis(upright, -1, 0)
+    folder_of(tmp_path / "z", np.stack([x, -z, y], axis=-1) * 1000)
+    expected = tmp_path / "expected.h5"
+    assert parse(tmp_path / "y", expected, **V1).notes == []
+    out = tmp_path / "out.h5"
+    with pytest.raises(Implausible) as caught:
+        parse(tmp_path / "z", out, **V1)
+    assert not out.exists()
+    message = str(caught.value)
+    assert "along z in 1 of 1 recordings" in message and "set `up: z`" in message
+    assert "looks like millimetres, set `unit: mm`" in message
+    assert "sets.mine.implausible: warn takes the positions as they are" in message
+    assert parse(tmp_path / "z", out, **V1, up="z", unit="mm").notes == []
+    with Store(expected) as one, Store(out) as two:
+        np.testing.assert_allclose(one[0].xyz, two[0].xyz, atol=1e-4)
+
+
+def test_what_is_implausible_may_be_let_through_with_a_note(tmp_path: Path) -> None:
+    folder_of(tmp_path / "raw", person() * 100)
+    report = parse(tmp_path / "raw", tmp_path / "out.h5", **V1, implausible="warn")
+    (note,) = report.notes
+    assert "set `unit: cm`" in note and note in report.summary()
+    assert report.metrics()["notes"] == [note]
+
+
+def test_recordings_with_nan_or_infinite_coordinates_are_named(tmp_path: Path) -> None:
+    folder_of(tmp_path / "raw", *[person() for _ in range(14)])
+    for i, word in enumerate(["nan", "inf", "1e400", "-1e39"] * 3):
+        path = tmp_path / "raw" / f"p{i:02}.txt"
+        path.write_text(path.read_text().replace("1.6000", word, 1))
+    report = parse(tmp_path / "raw", tmp_path / "out.h5", **V1)
+    assert report.nan == [f"p{i:02}" for i in range(12)] and report.nan_frames == 12
+    found = "recordings with a coordinate that is no finite number, in 12 frames: 12: p00, p01,"
+    assert found in report.summary() and "p09, … and 2 more" in report.summary()
+    assert report.metrics()["names"]["nan"] == report.nan
+
+
+def test_of_recordings_without_a_body_ten_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    fill(raw, 1)
+    for i in range(1, 14):
+        (raw / f"{name(i)}.skeleton").write_text("2\n0\n0\n")
+    report = parse(raw, tmp_path / "out.h5", **NTU)
+    assert len(report.bodiless) == 13 and report.recordings == 14
+    assert "recordings without a body in any frame: 13: " in report.summary()
+    assert f"{report.bodiless[9]}, … and 3 more" in report.summary()
+    assert report.bodiless[10] not in report.summary()
+    folder_of(tmp_path / "mine", person(), *[np.zeros((2, 20, 3)) for _ in range(13)])
+    summary = parse(tmp_path / "mine", tmp_path / "out.h5", **V1).summary()
+    assert "p10: empty: no body in any frame\n  … and 3 more" in summary and "p11" not in summary
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_label_outside_its_video_stops_or_is_skipped_as_any_fault(
+    tmp_path: Path,
+    on_error: str,
+) -> None:
+    raw = tmp_path / "raw"
+    for part, content in (("skeleton", "1 " * 150), ("label", "3,1,1,2\n4,2,1,2\n5,7,9,2\n")):
+        (raw / part).mkdir(parents=True)
+        (raw / part / "0002-L.txt").write_text(content)
+    told = {**NTU, "format": "pku", "on_error": on_error}
+    names = [f"{raw / 'label' / '0002-L.txt'}, line {line}: found frames" for line in (2, 3)]
+    if on_error == "stop":
+        with pytest.raises(RecordingErrors) as caught:
+            parse(raw, tmp_path / "out.h5", **told)
+        found = [str(error) for error in caught.value.errors]
+    else:
+        report = parse(raw, tmp_path / "out.h5", **told)
+        found = report.bad
+        assert report.recordings == 1 and not report.left_out
+    assert len(found) == 2
+    assert all(error.startswith(name) for error, name in zip(found, names, strict=True))
+
+
+def test_archives_that_were_not_unpacked_are_named(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "nturgbd.zip").write_bytes(b"x")
+    with pytest.raises(RecordingError, match=r"nturgbd\.zip \(an archive\); expected files"):
+        parse(tmp_path / "raw", tmp_path / "out.h5", **NTU)
+    fill(tmp_path / "raw", 3)
+    report = parse(tmp_path / "raw", tmp_path / "out.h5", **NTU)
+    assert "not read: nturgbd.zip (an archive)" in report.summary()
+
+
+def test_what_an_official_split_names_in_vain_goes_with_the_recordings(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for part, content in (("skeleton", "1 " * 150), ("label", "3,1,1,2\n")):
+        (raw / part).mkdir(parents=True)
+        (raw / part / "0002-L.txt").write_text(content)
+    lists = "Training videos:\n0002-L, 0007-M\nValidation videos:\n0003-R"
+    (raw / "cross-view.txt").write_text(lists)
+    parse(raw, tmp_path / "out.h5", **{**NTU, "format": "pku"})
+    with Store(tmp_path / "out.h5") as store:
+        assert json.loads(store.attrs["absent"]) == {"cross_view": ["0003-R", "0007-M"]}
 
 
 def _many(jobs: int, rows: int) -> module.Format:

@@ -57,14 +57,91 @@ def test_the_other_convention_counts_from_zero_and_leaves_the_end_out(tmp_path: 
 
 
 @pytest.mark.parametrize(("slicing", "begin"), [("one_based_inclusive", 24), ("zero_based_half_open", 25)])
-def test_intervals_are_clamped_to_the_video(tmp_path: Path, slicing: str, begin: int) -> None:
+def test_intervals_are_cut_at_the_end_of_the_video_which_is_noted(
+    tmp_path: Path,
+    slicing: str,
+    begin: int,
+) -> None:
     xyz = frames(30)
-    put(tmp_path, "0002-L", xyz, "1,25,99,1\n2,0,3,1\n3,31,40,1\n4,9,8,1\n5,-5,-1,1\n")
+    put(tmp_path, "0002-L", xyz, "1,25,99,1\n2,0,3,1\n")
     recordings, left_out = read(tmp_path, slicing=slicing)
     assert np.array_equal(recordings["F002V001C001L001"].xyz, xyz[begin:, 0].astype(np.float32))
-    assert recordings["F002V001C002L002"].length == 3
-    assert set(left_out) == {"F002V001C003L003", "F002V001C004L004", "F002V001C005L005"}
-    assert left_out["F002V001C003L003"] == "frames 31 to 40 hold none of the video's 30"
+    assert recordings["F002V001C002L002"].length == 3 and not left_out
+    (job,) = pku.survey(tmp_path, Source(25)).jobs
+    label = tmp_path / "label" / "0002-L.txt"
+    found = f"{label}, line 1 (to 99): found frames after the video's last, 30; cut there"
+    assert pku.read(job).notes == [found]
+
+
+@pytest.mark.parametrize("slicing", pku.SLICINGS)
+@pytest.mark.parametrize("interval", ["31,40", "9,8", "-5,-1", "-1,3"])
+def test_an_interval_that_cannot_be_of_the_video_is_a_fault_of_its_label_file_and_line(
+    tmp_path: Path, interval: str, slicing: str
+) -> None:
+    put(tmp_path, "0002-L", frames(30), f"1,2,5,1\n3,{interval},1\n2,3,6,1\n")
+    (job,) = pku.survey(tmp_path, Source(25, slicing=slicing)).jobs
+    reading = pku.read(job)
+    assert [r.name for r in reading.recordings] == ["F002V001C001L001", "F002V001C002L003"]
+    assert not reading.left_out
+    (error,) = reading.errors
+    assert (error.path, error.line) == (tmp_path / "label" / "0002-L.txt", 2)
+    assert error.found == f"frames {interval.replace(',', ' to ')} in a video of 30"
+    remedy = "are these another video's labels?"
+    assert error.expected == f"frames in order, within the video ({remedy})"
+
+
+def test_labels_unlike_those_of_the_other_cameras_are_noted(tmp_path: Path) -> None:
+    for view in "LMR":
+        put(tmp_path, f"0002-{view}", frames(9), "1,1,3,2\n2,4,6,2\n")
+        put(tmp_path, f"0003-{view}", frames(9), "5,1,3,2\n")
+    assert pku.survey(tmp_path, Source(25)).notes == []
+    path = tmp_path / "label" / "0002-M.txt"
+    path.write_text("5,1,3,2\n")
+    (note,) = pku.survey(tmp_path, Source(25)).notes
+    assert note.startswith(f"{path}: found other actions than in the video's other views")
+
+
+@pytest.mark.parametrize(("folders", "errors"), [(("skeleton", "label"), 0), (("a", "b"), 2)])
+def test_an_empty_label_file_is_named(
+    tmp_path: Path,
+    folders: tuple[str, str],
+    errors: int,
+) -> None:
+    put(tmp_path, "0002-L", frames(3), "", folders)
+    survey = pku.survey(tmp_path, Source(25))
+    assert len(survey.errors) == errors
+    error = survey.errors[0] if errors else refused(tmp_path)
+    assert (error.path, error.line) == (tmp_path / folders[1] / "0002-L.txt", 1)
+    assert error.found == "an empty file"
+    assert error.expected == ("positions, or labels" if errors else pku.ACTION)
+
+
+def test_an_odd_word_in_a_split_file_is_named_and_the_rest_of_it_counts(tmp_path: Path) -> None:
+    for video in ("0002-L", "0003-R"):
+        put(tmp_path, video, frames(3), "1,1,3,2\n")
+    (tmp_path / "cross-view.txt").write_text(SPLIT.replace("0002-M", "0002M"))
+    survey = pku.survey(tmp_path, Source(25))
+    (error,) = survey.errors
+    assert (error.path, error.line) == (tmp_path / "cross-view.txt", 2)
+    assert (error.found, error.expected) == ("'0002M'", "a video such as 0002-L or A01N01-L")
+    assert [job.columns["cross_view"] for job in survey.jobs] == ["train", "test"]
+
+
+def test_what_a_split_file_names_and_the_folder_does_not_hold_is_told(tmp_path: Path) -> None:
+    put(tmp_path, "0002-L", frames(3), "1,1,3,2\n")
+    (tmp_path / "cross-view.txt").write_text(SPLIT)
+    assert pku.survey(tmp_path, Source(25)).absent == {"cross_view": ["0002-M", "0003-R"]}
+
+
+def test_videos_that_nothing_here_reads_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "0002-L", frames(3), "1,1,3,2\n")
+    for name in ("skeleton/0003-L.txt.gz", "skeleton/0002-L.txt.gz", "Skeleton.7z"):
+        (tmp_path / name).write_bytes(b"x")
+    survey = pku.survey(tmp_path, Source(25))
+    (error,) = survey.errors
+    assert error.path == tmp_path / "skeleton" / "0003-L.txt.gz"
+    assert (error.found, error.expected) == ("a compressed file", "a text file, unpacked")
+    assert survey.notes == ["not read: Skeleton.7z (an archive)"]
 
 
 def test_an_absent_body_is_no_row_unless_the_other_is_there_and_ids_say_which_body_it_is(tmp_path: Path) -> None:
@@ -131,7 +208,7 @@ def test_part_two_names_its_subject_and_its_own_split_files(tmp_path: Path) -> N
             2,
             "a video such as 0002-L or A01N01-L",
         ),
-        ("", 1, "a recording"),
+        ("", 1, "one for training and one for validation"),
     ],
 )
 def test_bad_split_files_are_named(tmp_path: Path, content: str, line: int | None, expected: str) -> None:

@@ -1,0 +1,123 @@
+"""What the stages that make data tell a person."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from asma import tracking
+from asma.data.posture import Implausible
+from asma.data.recordings import Store
+from stages import parse, prepare, split
+from tests.data.people import person
+
+SET: dict[str, Any] = {
+    "format": "folder",
+    "layout": "kinect_v1",
+    "bodies": 1,
+    "splits": {"half": {"column": "subject", "train": [1, 9]}},
+}
+
+
+class Log:
+    """Keeps what a stage says at its end."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def params(self, values: Any) -> None: ...
+
+    def metrics(self, values: Any) -> None: ...
+
+    def write(self, path: Path, content: Any) -> None: ...
+
+    def summary(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Log:
+    """A folder to work in and the log of its stages."""
+    found = Log()
+
+    @contextlib.contextmanager
+    def run(stage: str, **axes: str) -> Iterator[Log]:
+        yield found
+
+    monkeypatch.setattr(tracking, "run", run)
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def settings(**changes: Any) -> None:
+    whole = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
+    whole |= {"datasets": ["mine"], "sets": {"mine": {**SET, **changes}}}
+    Path("params.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+
+
+def recorded(*people: np.ndarray) -> None:
+    """data/raw/mine: the n-th person, from 1, is subject n and alone in class n."""
+    raw = Path("data/raw/mine")
+    raw.mkdir(parents=True)
+    rows = ["file,label,subject"]
+    for i, xyz in enumerate(people, start=1):
+        np.savetxt(raw / f"p{i}.txt", xyz.reshape(len(xyz), -1), "%.4f")
+        rows.append(f"p{i}.txt,{i},{i}")
+    (raw / "index.csv").write_text("\n".join(rows))
+
+
+def parsed() -> None:
+    parse.main("mine", Path("data/raw/mine"), Path("mine.h5"), Path("metrics.json"))
+
+
+def test_a_set_says_its_axes_and_unit_and_whether_to_refuse(log: Log) -> None:
+    x, y, z = np.moveaxis(person(), -1, 0)
+    recorded(np.stack([x, -z, y], axis=-1) * 100)
+    settings()
+    with pytest.raises(Implausible, match="set `up: z`(.|\n)*set `unit: cm`"):
+        parsed()
+    settings(implausible="warn")
+    parsed()
+    assert "note: 2" in log.said[-1]
+    settings(up="z", unit="cm")
+    parsed()
+    assert "note" not in log.said[-1]
+    with Store(Path("mine.h5")) as store:
+        np.testing.assert_allclose(store[0].xyz, person(), atol=1e-3)
+
+
+def test_prepare_names_the_recordings_that_have_no_body(log: Log) -> None:
+    settings()
+    recorded(person(4), person(4))
+    parsed()
+    with h5py.File("mine.h5", "r+") as file:
+        file["xyz"][4:] = 0
+    prepare.main("mine", Path("mine.h5"), Path("clips.h5"), Path("metrics.json"))
+    assert log.said[-2].endswith("1 empty recordings left out")
+    assert log.said[-1] == "  without a body in any frame: p2"
+
+
+def test_split_tells_of_classes_never_learnt_and_of_names_in_no_recording(log: Log) -> None:
+    settings()
+    recorded(person(), person(), person())
+    parsed()
+    for folder in ("clips", "motion", "benchmarks"):
+        Path(folder).mkdir()
+    prepare.main("mine", Path("mine.h5"), Path("clips/mine.h5"), Path("metrics.json"))
+    with h5py.File("clips/mine.h5", "r+") as file:
+        file.attrs["absent"] = '{"subject": ["p7", "p8"]}'
+    h5py.File("motion/mine.h5", "w").close()
+    split.main("mine_half", Path("clips"), Path("motion"), Path("benchmarks/mine_half.h5"))
+    assert log.said[-4:] == [
+        "mine_half: 1 train / 2 test",
+        "  1 values of subject listed, but in no recording: 9",
+        "  2 names in the official list of subject, but in no recording: p7, p8",
+        "  2 classes with test but no training recordings: 2, 3",
+    ]
