@@ -76,16 +76,18 @@ def write(
     joints: int,
     parameters: dict[str, Any],
     source: str = "",
+    threads: int = 1,
 ) -> None:
     """Write recordings as they come; what is held in memory does not grow with the positions written.
 
-    `parameters` is what the parser was told, kept as JSON. The same recordings give the same bytes. Nothing
-    is left at `path` unless everything was written. Raises ValueError for names that are not sorted or come
-    twice, a label without a class, columns that differ between recordings, or arrays that do not fit.
+    `parameters` is what the parser was told, kept as JSON; so many `threads` pack the rows. The same
+    recordings give the same bytes. Nothing is left at `path` unless everything was written. Raises ValueError
+    for names that are not sorted or come twice, a label without a class, columns that differ between
+    recordings, or arrays that do not fit.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor() as threads:
-        rows = _Rows(file, joints, threads)
+    with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor(threads) as packers:
+        rows = _Rows(file, joints, packers)
         names: list[str] = []
         labels: list[int] = []
         lengths: list[int] = []
