@@ -4,7 +4,7 @@ A format is a row of FORMATS: how to survey a folder (names only) and how to rea
 over processes in small batches, of which only a few are under way at a time, and come back in order; what
 they give is written at once. All bad files are named together, at the end.
 
-This process writes, which is a third of all work, and it never waits: while the next batch is not there it
+This process writes, which is a third of all work, and it does not wait: while the next batch is not there it
 reads another one itself. So no core is idle, however reading and writing compare, and none while processes start.
 """
 
@@ -34,7 +34,7 @@ from asma.progress import progress as show
 
 ON_ERROR = ("stop", "skip")
 SHOWN = 50  # bad files an error lists before it points to a file
-AHEAD = 4  # batches a core that are under way or wait: more than is read while a block is written
+AHEAD = 4  # batches a core that are under way elsewhere: more than is read while a block is written
 SHELF = 2**21  # bytes kept for what a batch gave: 16 files of NTU RGB+D are 0.5 MB, a video of PKU-MMD 1 to 2 MB
 
 
@@ -345,46 +345,46 @@ def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Result]:
 def _readings(rules: Format, jobs: list[Any], processes: int) -> Generator[Result]:
     """What each job gives, in order, from so many processes, this one included; a few batches each are held.
 
-    Raises RuntimeError if one of them is killed.
+    Raises RuntimeError if one of them is killed or does not start.
     """
     if processes == 1:
         for job in jobs:
             yield from _attempt(rules.read, [job])
         return
     with closing(_Readers(rules.read, processes - 1)) as readers:
+        pending = readers.pending
         try:
             for begin in range(0, len(jobs), rules.batch):
-                batch = jobs[begin : begin + rules.batch]
-                if not readers.awake():
-                    yield from _attempt(rules.read, batch)
-                    continue
-                if not readers.free:
+                while pending and (pending[0].done() or len(pending) >= 2 * readers.shelves):
                     yield from readers.oldest()
-                readers.submit(batch)
-            while readers.pending:
+                readers.begin(jobs[begin : begin + rules.batch])
+            while pending:
                 yield from readers.oldest()
         except BrokenProcessPool as error:
-            killed = "found a process that was killed while it read files; expected it to end by itself"
+            found = "found a process that was killed or did not start"
+            expected = "expected it to read until all files are read"
             remedy = "if memory ran out, as the system's log says, set parse.workers to fewer cores"
-            raise RuntimeError(f"{killed} ({remedy})") from error
+            raise RuntimeError(f"parse.workers: {found}; {expected} ({remedy})") from error
 
 
 @dataclass
 class _Batch:
-    """Jobs under way, the shelf for what they give, and `given` once this process read them itself."""
+    """A batch under way on its way to a shelf, or what this process found when it read it itself."""
 
-    jobs: list[Any]
-    shelf: int
-    future: Future[_Told]
-    given: list[Result] | None = None
+    shelf: int = 0
+    future: Future[_Told] | None = None
+    given: list[Result] = field(default_factory=list)
+
+    def done(self) -> bool:
+        return self.future is None or self.future.done()
 
 
 class _Readers:
-    """Processes that read batches ahead of this one, which takes them in order and reads where it would wait.
+    """Processes that read batches ahead of this one, which takes them in order and reads where they are busy.
 
     A pipe holds 64 kB: a process that sends more waits until this one, which has other work, empties the pipe,
     some ten times a batch. So arrays are put on a shelf, a piece of memory that all share, and only the
-    rest, some hundred bytes a file, goes through the pipe. `free` are the shelves without a batch.
+    rest, some hundred bytes a file, goes through the pipe. `pending` are the batches begun, the oldest first.
     """
 
     def __init__(self, read: Callable[[Any], Reading], count: int) -> None:
@@ -392,41 +392,38 @@ class _Readers:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         context = multiprocessing.get_context(method)
         self.read = read
-        self.free = list(range(AHEAD * (count + 1)))
         self.pending: deque[_Batch] = deque()
-        shelves = context.RawArray("B", len(self.free) * SHELF)
-        self.shelves = memoryview(shelves).cast("B")
-        self.pool = ProcessPoolExecutor(count, context, initializer=_serve, initargs=(shelves,))
+        self.shelves = AHEAD * (count + 1)
+        self.free = list(range(self.shelves))
+        shared = context.RawArray("B", self.shelves * SHELF)
+        self.shared = memoryview(shared).cast("B")
+        self.pool = ProcessPoolExecutor(count, context, initializer=_serve, initargs=(shared,))
         # A process imports for a third of a second before it reads; empty batches wait for that, not those of files.
         self.first = [self.pool.submit(_read_to_shelf, read, [], 0) for _ in range(count)][0]
 
     def awake(self) -> bool:
         return self.first.done()
 
-    def submit(self, jobs: list[Any]) -> None:
-        shelf = self.free.pop()
-        self.pending.append(_Batch(jobs, shelf, self.pool.submit(_read_to_shelf, self.read, jobs, shelf)))
+    def begin(self, jobs: list[Any]) -> None:
+        """Have a batch read elsewhere, or read it here where all others are busy or still starting."""
+        if self.free and self.awake():
+            shelf = self.free.pop()
+            self.pending.append(_Batch(shelf, self.pool.submit(_read_to_shelf, self.read, jobs, shelf)))
+        else:
+            self.pending.append(_Batch(given=_attempt(self.read, jobs)))
 
     def oldest(self) -> list[Result]:
-        """Take the oldest batch; until it is there, read the newest of those that no process has begun."""
-        oldest = self.pending[0]
-        while oldest.given is None and not oldest.future.done():
-            newest = next((b for b in reversed(self.pending) if b.given is None and b.future.cancel()), None)
-            if newest is None:
-                break
-            newest.given = _attempt(self.read, newest.jobs)
-        self.pending.popleft()
-        self.free.append(oldest.shelf)
-        return self._fetch(oldest) if oldest.given is None else oldest.given
-
-    def _fetch(self, batch: _Batch) -> list[Result]:
+        """Take the oldest batch, as soon as it is there."""
+        batch = self.pending.popleft()
+        if batch.future is None:
+            return batch.given
         pickled, sizes = batch.future.result()
-        begin = batch.shelf * SHELF
-        copy = memoryview(bytearray(self.shelves[begin : begin + sum(sizes)]))
+        start = batch.shelf * SHELF
+        copy = memoryview(bytearray(self.shared[start : start + sum(sizes)]))
+        self.free.append(batch.shelf)
         ends = np.cumsum(sizes, dtype=int).tolist()
-        results: list[Result] = pickle.loads(
-            pickled, buffers=[copy[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-        )
+        arrays = [copy[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        results: list[Result] = pickle.loads(pickled, buffers=arrays)
         return results
 
     def close(self) -> None:

@@ -93,9 +93,14 @@ def test_several_processes_give_the_same_bytes_and_report_as_one(
     monkeypatch.setitem(FORMATS, "ntu", replace(FORMATS["ntu"], batch=2))
     told: dict[str, Any] = {**NTU, "on_error": "skip"}
     one = parse(tmp_path / "raw", tmp_path / "one.h5", **told, workers=1)
-    here = []
+    here: list[Any] = []
     attempt = module._attempt
-    monkeypatch.setattr(module, "_attempt", lambda read, jobs: here.extend(jobs) or attempt(read, jobs))
+
+    def watched(read: Any, jobs: list[Any]) -> list[module.Result]:
+        here.extend(jobs)
+        return attempt(read, jobs)
+
+    monkeypatch.setattr(module, "_attempt", watched)
     two = parse(tmp_path / "raw", tmp_path / "two.h5", **told, workers=workers)
     assert len(here) < 40, "this process read every file itself"
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
@@ -311,10 +316,20 @@ def long(job: Path) -> Reading:
     return made(job, 2 * module.SHELF // 300)
 
 
+def wait_for(sign: Path) -> None:
+    until = time.monotonic() + 20
+    while not sign.exists():
+        assert time.monotonic() < until, "nobody else reads"
+        time.sleep(0.01)
+
+
 def killed(job: Path) -> Reading:
-    """As if memory had run out."""
+    """As if memory had run out elsewhere."""
+    sign = job.with_name("read elsewhere")
     if elsewhere():
+        sign.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    wait_for(sign)
     return made(job)
 
 
@@ -329,10 +344,7 @@ def awaiting_the_other(job: Path) -> Reading:
     sign = job.with_name("read here")
     if not elsewhere():
         sign.touch()
-    until = time.monotonic() + 60
-    while not sign.exists():
-        assert time.monotonic() < until, "nobody else reads"
-        time.sleep(0.01)
+    wait_for(sign)
     return made(job)
 
 
@@ -350,23 +362,26 @@ def jobs_of(format: module.Format, folder: Path) -> list[Any]:
 def test_only_a_few_batches_are_under_way_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
 ) -> None:
-    submitted = []
-    submit = module._Readers.submit
-    monkeypatch.setattr(
-        module._Readers, "submit", lambda readers, jobs: submitted.extend(jobs) or submit(readers, jobs)
-    )
+    submitted: list[Any] = []
+    begin = module._Readers.begin
+
+    def watched(readers: module._Readers, jobs: list[Any]) -> None:
+        submitted.extend(jobs)
+        begin(readers, jobs)
+
+    monkeypatch.setattr(module._Readers, "begin", watched)
     format = of(made, tmp_path, 100)
     for i, reading in enumerate(module._readings(format, jobs_of(format, tmp_path), 2)):
         assert isinstance(reading, Reading) and reading.recordings[0].name == f"{i:06}"
-        assert len(submitted) <= i + 2 * module.AHEAD + 1
+        assert len(submitted) <= i + 2 * 2 * module.AHEAD
     assert len(submitted) == 100
 
 
 def test_while_others_read_this_process_reads_too(tmp_path: Path, awake: None) -> None:
-    format = of(awaiting_the_other, tmp_path, 10)
+    format = of(awaiting_the_other, tmp_path, 20)
     readings = list(module._readings(format, jobs_of(format, tmp_path), 2))
     assert [reading.recordings[0].name for reading in readings if isinstance(reading, Reading)] == [
-        f"{i:06}" for i in range(10)
+        f"{i:06}" for i in range(20)
     ]
 
 
@@ -401,19 +416,28 @@ def test_the_end_of_a_killed_process_is_the_end_of_the_parse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
 ) -> None:
     monkeypatch.setitem(FORMATS, "made", of(killed, tmp_path))
-    with pytest.raises(RuntimeError, match=r"a process that was killed .* set parse.workers to fewer"):
+    with pytest.raises(RuntimeError, match=r"found a process that was killed .* set parse.workers to fewer"):
         parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
-    assert multiprocessing.active_children() == [] and list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == [] and not list(tmp_path.glob("out*"))
 
 
-def test_an_interrupted_parse_ends_its_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupted_parse_ends_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None) -> None:
     monkeypatch.setitem(FORMATS, "made", of(interrupted, tmp_path))
     with pytest.raises(KeyboardInterrupt):
         parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
     assert multiprocessing.active_children() == [] and list(tmp_path.iterdir()) == []
-    assert capfd.readouterr().err == ""  # no traceback of each process
+
+
+def test_an_interrupt_is_for_the_process_that_writes(
+    tmp_path: Path, awake: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    format = of(made, tmp_path)
+    readings = module._readings(format, jobs_of(format, tmp_path), 2)
+    next(readings)
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+    assert len(list(readings)) == 39 and capfd.readouterr().err == ""
 
 
 def test_an_interrupted_reading_ends_its_processes(tmp_path: Path, awake: None) -> None:
