@@ -3,15 +3,23 @@
 A format is a row of FORMATS: how to survey a folder (names only) and how to read one job. The jobs are spread
 over processes in small batches, of which only a few are under way at a time, and come back in order; what
 they give is written at once. All bad files are named together, at the end.
+
+This process writes, which is a third of all work, and it does not wait: while the next batch is not there it
+reads another one itself. So no core is idle, however reading and writing compare, and none while processes start.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import signal
+import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +36,13 @@ from asma.skeleton import Skeleton
 ON_ERROR = ("stop", "skip")
 IMPLAUSIBLE = ("refuse", "warn")
 SHOWN = 50  # bad files an error lists before it points to a file
+AHEAD = 4  # batches a core that are under way elsewhere: more than is read while a block is written
+SHELF = 2**21  # bytes kept for what a batch gave: 16 files of NTU RGB+D are 0.5 MB, a video of PKU-MMD 1 to 2 MB
 
 
 @dataclass(frozen=True)
 class Parse:
-    """Section `parse` of the parameters: stop at bad files or skip them; processes, 0 for all cores."""
+    """Section `parse` of the parameters: stop at bad files or skip them; cores at work, 0 for all."""
 
     on_error: str = "stop"
     workers: int = 0
@@ -233,15 +243,15 @@ def parse(
 
     `joints` (V) is the layout's; `bodies` (M) the most a recording of format `folder` may hold; `classes`
     names in label order (None: from the set) and `class_count` how many of them the set has (None: all);
-    `missing` "official" leaves out the samples that the set's owners list as incomplete; `workers` 0 is all
-    cores and 1 this process alone. The file written does not depend on `workers`. `up` and `unit`
-    are the axes and the unit of positions of format `folder`; what a sample says against them, by
+    `missing` "official" leaves out the samples that the set's owners list as incomplete; `workers` is how many
+    cores are used, 0 for all, 1 for this process alone. The file written does not depend on `workers`. `up` and
+    `unit` are the axes and the unit of positions of format `folder`; what a sample says against them, by
     the layout's `skeleton` (None: nothing is checked), is an error where it is certain and
     `implausible` is "refuse", else a note.
 
     Raises RecordingErrors naming all bad files, and then writes nothing; with on_error "skip" they are passed
-    over and named in the report. Raises ValueError for a word that is none of the options,
-    RecordingError where the folder holds nothing of the format, and Implausible.
+    over and named in the report. Raises ValueError for a word that is none of the options, RecordingError
+    where the folder holds nothing of the format, Implausible, and RuntimeError if a process is killed.
     """
     _one_of("format", format, FORMATS)
     _one_of("on_error", on_error, ON_ERROR)
@@ -274,23 +284,25 @@ def parse(
         published=published_counts().get(dataset, {}).get("total"),
     )
 
+    cores = workers or _cores()
+    processes = 1 if not workers and len(survey.jobs) <= rules.few else cores
     sample = posture.Sample()
 
-    def recordings() -> Iterator[Recording]:
-        readings = _readings(rules, survey.jobs, workers)
-        if progress:
-            readings = show(readings, f"parse {dataset}", len(survey.jobs), "file")
-        for reading in readings:
-            if isinstance(reading, RecordingError):
-                errors.append(reading)
-                continue
-            left_out.update(reading.left_out)
-            errors.extend(reading.errors)
-            report.notes.extend(reading.notes)
-            for recording in reading.recordings:
-                report.count(recording)
-                sample.count(recording)
-                yield recording
+    def recordings() -> Generator[Recording]:
+        with closing(_readings(rules, survey.jobs, processes)) as readings:
+            count = len(survey.jobs)
+            seen = show(readings, f"parse {dataset}", count, "file") if progress else readings
+            for reading in seen:
+                if isinstance(reading, RecordingError):
+                    errors.append(reading)
+                    continue
+                left_out.update(reading.left_out)
+                errors.extend(reading.errors)
+                report.notes.extend(reading.notes)
+                for recording in reading.recordings:
+                    report.count(recording)
+                    sample.count(recording)
+                    yield recording
         if errors and (on_error == "stop" or not report.recordings):
             raise RecordingErrors(errors, listing)
         if not report.recordings:
@@ -315,18 +327,20 @@ def parse(
         "up": up,
     }
     try:
-        write(
-            out,
-            recordings(),
-            classes=survey.classes,
-            dataset=dataset,
-            format=format,
-            layout=layout,
-            joints=joints,
-            absent=survey.absent,
-            parameters=told,
-            source=rules.source,
-        )
+        with closing(recordings()) as found:
+            write(
+                out,
+                found,
+                classes=survey.classes,
+                dataset=dataset,
+                format=format,
+                layout=layout,
+                joints=joints,
+                absent=survey.absent,
+                parameters=told,
+                source=rules.source,
+                threads=cores,
+            )
     except RecordingErrors as error:
         if len(error.errors) > SHOWN:
             listing.write_text("".join(f"{bad}\n" for bad in error.errors), encoding="utf-8")
@@ -366,8 +380,15 @@ def _one_of(key: str, value: str, known: Any) -> None:
         raise ValueError(f"{key}: found {value!r}; expected one of {', '.join(known)}")
 
 
-def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Reading | RecordingError]:
-    results: list[Reading | RecordingError] = []
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+Result = Reading | RecordingError
+
+
+def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Result]:
+    results: list[Result] = []
     for job in jobs:
         try:
             results.append(read(job))
@@ -376,26 +397,124 @@ def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Reading | 
     return results
 
 
-def _readings(rules: Format, jobs: list[Any], workers: int) -> Iterator[Reading | RecordingError]:
-    """What each job gives, in order; at most two batches a worker are held."""
-    if workers == 0:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = 1 if len(jobs) <= rules.few else cores
-    if workers == 1:
+def _readings(rules: Format, jobs: list[Any], processes: int) -> Generator[Result]:
+    """What each job gives, in order, from so many processes, this one included; a few batches each are held.
+
+    Raises RuntimeError if one of them is killed or does not start.
+    """
+    if processes == 1:
         for job in jobs:
             yield from _attempt(rules.read, [job])
         return
-    batches = (jobs[i : i + rules.batch] for i in range(0, len(jobs), rules.batch))
-    # Not fork: the progress bar and MLflow run threads in this process, and a fork of threads may hang.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method))
-    pending: deque[Future[list[Reading | RecordingError]]] = deque()
-    try:
-        for batch in batches:
-            pending.append(pool.submit(_attempt, rules.read, batch))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(_Readers(rules.read, processes - 1)) as readers:
+        pending = readers.pending
+        try:
+            for begin in range(0, len(jobs), rules.batch):
+                while pending and (pending[0].done() or len(pending) >= 2 * readers.shelves):
+                    yield from readers.oldest()
+                readers.begin(jobs[begin : begin + rules.batch])
+            while pending:
+                yield from readers.oldest()
+        except BrokenProcessPool as error:
+            found = "found a process that was killed or did not start"
+            expected = "expected it to read until all files are read"
+            remedy = "if memory ran out, as the system's log says, set parse.workers to fewer cores"
+            raise RuntimeError(f"parse.workers: {found}; {expected} ({remedy})") from error
+
+
+@dataclass
+class _Batch:
+    """A batch under way on its way to a shelf, or what this process found when it read it itself."""
+
+    shelf: int = 0
+    future: Future[_Told] | None = None
+    given: list[Result] = field(default_factory=list)
+
+    def done(self) -> bool:
+        return self.future is None or self.future.done()
+
+
+class _Readers:
+    """Processes that read batches ahead of this one, which takes them in order and reads where they are busy.
+
+    A pipe holds 64 kB: a process that sends more waits until this one, which has other work, empties the pipe,
+    some ten times a batch. So arrays are put on a shelf, a piece of memory that all share, and only the
+    rest, some hundred bytes a file, goes through the pipe. `pending` are the batches begun, the oldest first.
+    """
+
+    def __init__(self, read: Callable[[Any], Reading], count: int) -> None:
+        # Not fork: the progress bar and MLflow run threads in this process, and a fork of threads may hang.
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        context = multiprocessing.get_context(method)
+        self.read = read
+        self.pending: deque[_Batch] = deque()
+        self.shelves = AHEAD * (count + 1)
+        self.free = list(range(self.shelves))
+        shared = context.RawArray("B", self.shelves * SHELF)
+        self.shared = memoryview(shared).cast("B")
+        self.pool = ProcessPoolExecutor(count, context, initializer=_serve, initargs=(shared,))
+        # A process imports for a third of a second before it reads; empty batches wait for that, not those of files.
+        self.first = [self.pool.submit(_read_to_shelf, read, [], 0) for _ in range(count)][0]
+
+    def awake(self) -> bool:
+        return self.first.done()
+
+    def begin(self, jobs: list[Any]) -> None:
+        """Have a batch read elsewhere, or read it here where all others are busy or still starting."""
+        if self.free and self.awake():
+            shelf = self.free.pop()
+            self.pending.append(_Batch(shelf, self.pool.submit(_read_to_shelf, self.read, jobs, shelf)))
+        else:
+            self.pending.append(_Batch(given=_attempt(self.read, jobs)))
+
+    def oldest(self) -> list[Result]:
+        """Take the oldest batch, as soon as it is there."""
+        batch = self.pending.popleft()
+        if batch.future is None:
+            return batch.given
+        pickled, sizes = batch.future.result()
+        start = batch.shelf * SHELF
+        copy = memoryview(bytearray(self.shared[start : start + sum(sizes)]))
+        self.free.append(batch.shelf)
+        ends = np.cumsum(sizes, dtype=int).tolist()
+        arrays = [copy[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        results: list[Result] = pickle.loads(pickled, buffers=arrays)
+        return results
+
+    def close(self) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+
+_Told = tuple[bytes, list[int]]  # what a batch gave, pickled but for its arrays, and how many bytes each of them has
+_shelves = memoryview(b"")  # in a process that reads
+
+
+def _serve(shelves: Any) -> None:
+    """Begin as a process that reads: Ctrl-C, which reaches all, is for the one that writes; end if that one dies."""
+    global _shelves
+    _shelves = memoryview(shelves).cast("B")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    writer = multiprocessing.parent_process()
+    assert writer is not None
+
+    def follow() -> None:
+        writer.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _read_to_shelf(read: Callable[[Any], Reading], jobs: list[Any], shelf: int) -> _Told:
+    """Read a batch in a process of its own; what does not fit the shelf goes through the pipe, which takes longer."""
+    results = _attempt(read, jobs)
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(results, 5, buffer_callback=buffers.append)
+    arrays = [buffer.raw() for buffer in buffers]
+    sizes = [array.nbytes for array in arrays]
+    if sum(sizes) > SHELF:
+        return pickle.dumps(results, 5), []
+    at = shelf * SHELF
+    for array in arrays:
+        _shelves[at : at + array.nbytes] = array
+        at += array.nbytes
+    return pickled, sizes

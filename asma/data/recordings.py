@@ -77,18 +77,19 @@ def write(
     parameters: dict[str, Any],
     source: str = "",
     absent: dict[str, list[str]] | None = None,
+    threads: int = 1,
 ) -> None:
     """Write recordings as they come; what is held in memory does not grow with the positions written.
 
     `parameters` is what the parser was told, kept as JSON; `absent` by column what an official
-    split names and no recording has. The same recordings give the same bytes. Nothing is left at
-    `path` unless everything was written. Raises ValueError for names that are not sorted or come
-    twice, a label without a class, columns that differ between recordings, or arrays that do not
-    fit.
+    split names and no recording has; so many `threads` pack the rows. The same recordings give the
+    same bytes. Nothing is left at `path` unless everything was written. Raises ValueError for names
+    that are not sorted or come twice, a label without a class, columns that differ between
+    recordings, or arrays that do not fit.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor() as threads:
-        rows = _Rows(file, joints, threads)
+    with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor(threads) as packers:
+        rows = _Rows(file, joints, packers)
         names: list[str] = []
         labels: list[int] = []
         lengths: list[int] = []

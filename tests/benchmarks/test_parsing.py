@@ -41,3 +41,17 @@ def test_a_parse_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
     paths = parsing.write(tmp_path / "raw", 2, lambda seed: parsing.ntu_text(seed, frames=2))
     result = parsing.peak_memory(parsing.link(tmp_path / "links", paths, 4), 4)
     assert result.unit == "MB" and 30 < result.ours < 1000
+
+
+def test_a_whole_parse_on_all_cores_is_measured_beside_one_on_one_core(tmp_path: Path) -> None:
+    paths = parsing.write(tmp_path / "raw", 2, lambda seed: parsing.ntu_text(seed, frames=2))
+    result = parsing.all_cores(parsing.link(tmp_path / "links", paths, 40), 40, cores=2, rounds=1)
+    assert result.baseline is not None and result.threads == 2
+    assert result.ratio == pytest.approx(result.ours / result.baseline)
+    both = [(tmp_path / f"links.{cores}.h5").read_bytes() for cores in (1, 2)]
+    assert both[0] == both[1]
+
+
+def test_a_parse_that_fails_is_no_measurement(tmp_path: Path) -> None:
+    with parsing.Parser(tmp_path / "nowhere", 1) as parser, pytest.raises(RuntimeError, match="a parse that failed"):
+        parser()

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 import random
+import signal
+import subprocess
+import sys
+import time
 import tracemalloc
-from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +81,34 @@ def test_all_files_become_recordings_sorted_by_name(tmp_path: Path) -> None:
         assert sorted(report.bodies.items()) == [(b, int((np.concatenate(counts) == b).sum())) for b in range(3)]
 
 
-def test_several_processes_give_the_same_bytes_and_report_as_one(tmp_path: Path) -> None:
+@pytest.fixture
+def awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the other processes, so that they read what is to be read by them, however few files there are."""
+    monkeypatch.setattr(module._Readers, "awake", lambda readers: bool(readers.first.result()))
+
+
+@pytest.mark.parametrize(("workers", "method"), [(2, "forkserver"), (3, "forkserver"), (2, "spawn")])
+def test_several_processes_give_the_same_bytes_and_report_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None, workers: int, method: str
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [method])
     fill(tmp_path / "raw", 40)
-    one = parse(tmp_path / "raw", tmp_path / "one.h5", **NTU, workers=1)
-    two = parse(tmp_path / "raw", tmp_path / "two.h5", **NTU, workers=2)
+    (tmp_path / "raw" / f"{name(7)}.skeleton").write_text("1\n")
+    monkeypatch.setitem(FORMATS, "ntu", replace(FORMATS["ntu"], batch=2))
+    told: dict[str, Any] = {**NTU, "on_error": "skip"}
+    one = parse(tmp_path / "raw", tmp_path / "one.h5", **told, workers=1)
+    here: list[Any] = []
+    attempt = module._attempt
+
+    def watched(read: Any, jobs: list[Any]) -> list[module.Result]:
+        here.extend(jobs)
+        return attempt(read, jobs)
+
+    monkeypatch.setattr(module, "_attempt", watched)
+    two = parse(tmp_path / "raw", tmp_path / "two.h5", **told, workers=workers)
+    assert len(here) < 40, "this process read every file itself"
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
-    assert one.metrics() == two.metrics()
+    assert one.metrics() == two.metrics() and len(one.bad) == 1
 
 
 def test_one_worker_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,43 +431,189 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path, monkeypatch: pyt
     assert peaks[1] < peaks[0] + 5 * 2**20
 
 
-def test_only_a_few_batches_are_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
+def elsewhere() -> bool:
+    return multiprocessing.parent_process() is not None
 
-    class Now:
-        """A pool whose futures are done at once."""
 
-        def __init__(self, *_: object) -> None: ...
+def made(job: Path, rows: int = 2) -> Reading:
+    """A recording without a file, so that a process of its own can make it."""
+    frame = np.arange(rows, dtype=np.int32)
+    xyz = np.full((rows, 25, 3), len(job.name), np.float32)
+    return Reading([Recording(job.name, 0, {}, rows, frame, frame.astype(np.int64), xyz)])
 
-        def submit(self, work: Any, *args: Any) -> Now:
-            taken.append(args[-1])
-            self.value = work(*args)
-            return self
 
-        def result(self) -> Any:
-            return self.value
+def long(job: Path) -> Reading:
+    return made(job, 2 * module.SHELF // 300)
 
-        def shutdown(self, cancel_futures: bool) -> None: ...
 
-    class Pool(Now):
-        def submit(self, work: Any, *args: Any) -> Now:
-            return Now().submit(work, *args)
+def wait_for(sign: Path) -> None:
+    until = time.monotonic() + 20
+    while not sign.exists():
+        assert time.monotonic() < until, "nobody else reads"
+        time.sleep(0.01)
 
-    monkeypatch.setattr(module, "ProcessPoolExecutor", Pool)
-    readings = module._readings(_many(100, 2), list(range(100)), workers=3)
-    for i, reading in enumerate(readings):
+
+def killed(job: Path) -> Reading:
+    """As if memory had run out elsewhere."""
+    sign = job.with_name("read elsewhere")
+    if elsewhere():
+        sign.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    wait_for(sign)
+    return made(job)
+
+
+def interrupted(job: Path) -> Reading:
+    """As if Ctrl-C had been pressed, which every process of a terminal hears."""
+    os.kill(os.getpid(), signal.SIGINT)
+    return made(job)
+
+
+def awaiting_the_other(job: Path) -> Reading:
+    """Elsewhere, wait until this process has read one."""
+    sign = job.with_name("read here")
+    if not elsewhere():
+        sign.touch()
+    wait_for(sign)
+    return made(job)
+
+
+def of(read: Any, folder: Path, count: int = 40) -> module.Format:
+    jobs = [folder / f"{i:06}" for i in range(count)]
+    return module.Format(
+        lambda *_: module.Survey(jobs=jobs, classes=["a"]), read, batch=1, few=0, expects="", source=""
+    )
+
+
+def jobs_of(format: module.Format, folder: Path) -> list[Any]:
+    return format.survey(folder, module.Source(25)).jobs
+
+
+def test_only_a_few_batches_are_under_way_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
+) -> None:
+    submitted: list[Any] = []
+    begin = module._Readers.begin
+
+    def watched(readers: module._Readers, jobs: list[Any]) -> None:
+        submitted.extend(jobs)
+        begin(readers, jobs)
+
+    monkeypatch.setattr(module._Readers, "begin", watched)
+    format = of(made, tmp_path, 100)
+    for i, reading in enumerate(module._readings(format, jobs_of(format, tmp_path), 2)):
         assert isinstance(reading, Reading) and reading.recordings[0].name == f"{i:06}"
-        assert len(taken) <= i + 1 + 2 * 3 + 1
-    assert len(taken) == 100
+        assert len(submitted) <= i + 2 * 2 * module.AHEAD
+    assert len(submitted) == 100
 
 
-def test_an_interrupted_reading_ends_its_processes(tmp_path: Path) -> None:
-    fill(tmp_path / "raw", 40)
-    survey = FORMATS["ntu"].survey(tmp_path / "raw", module.Source(25))
-    readings: Iterator[Any] = module._readings(FORMATS["ntu"], survey.jobs, workers=2)
+def test_while_others_read_this_process_reads_too(tmp_path: Path, awake: None) -> None:
+    format = of(awaiting_the_other, tmp_path, 20)
+    readings = list(module._readings(format, jobs_of(format, tmp_path), 2))
+    assert [reading.recordings[0].name for reading in readings if isinstance(reading, Reading)] == [
+        f"{i:06}" for i in range(20)
+    ]
+
+
+def test_no_file_waits_for_processes_that_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module._Readers, "awake", lambda _: False)
+    format = of(made, tmp_path, 10)
+    assert len(list(module._readings(format, jobs_of(format, tmp_path), 2))) == 10
+
+
+def test_what_no_shelf_holds_comes_whole(tmp_path: Path, awake: None) -> None:
+    format = of(long, tmp_path, 3)
+    for job, reading in zip(
+        jobs_of(format, tmp_path), module._readings(format, jobs_of(format, tmp_path), 2), strict=True
+    ):
+        assert isinstance(reading, Reading)
+        (found,), (expected,) = reading.recordings, long(job).recordings
+        assert found.xyz.nbytes > module.SHELF and found.name == expected.name
+        assert all(np.array_equal(getattr(found, part), getattr(expected, part)) for part in ("frame", "body", "xyz"))
+
+
+def test_what_was_given_is_not_overwritten_by_what_comes_later(tmp_path: Path, awake: None) -> None:
+    fill(tmp_path, 60)
+    format = replace(FORMATS["ntu"], batch=1)
+    jobs = jobs_of(format, tmp_path)
+    kept = list(module._readings(format, jobs, 2))
+    for job, reading in zip(jobs, kept, strict=True):
+        assert isinstance(reading, Reading)
+        assert np.array_equal(reading.recordings[0].xyz, format.read(job).recordings[0].xyz)
+
+
+def test_the_end_of_a_killed_process_is_the_end_of_the_parse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
+) -> None:
+    monkeypatch.setitem(FORMATS, "made", of(killed, tmp_path))
+    with pytest.raises(RuntimeError, match=r"found a process that was killed .* set parse.workers to fewer"):
+        parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
+    assert multiprocessing.active_children() == [] and not list(tmp_path.glob("out*"))
+
+
+def test_an_interrupted_parse_ends_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None) -> None:
+    monkeypatch.setitem(FORMATS, "made", of(interrupted, tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
+    assert multiprocessing.active_children() == [] and list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_is_for_the_process_that_writes(
+    tmp_path: Path, awake: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    format = of(made, tmp_path)
+    readings = module._readings(format, jobs_of(format, tmp_path), 2)
     next(readings)
-    readings.close()  # type: ignore[attr-defined]  # it is a generator
+    for process in multiprocessing.active_children():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+    assert len(list(readings)) == 39 and capfd.readouterr().err == ""
+
+
+def test_an_interrupted_reading_ends_its_processes(tmp_path: Path, awake: None) -> None:
+    format = of(made, tmp_path)
+    with closing(module._readings(format, jobs_of(format, tmp_path), 2)) as readings:
+        next(readings)
+        assert len(multiprocessing.active_children()) == 1
     assert multiprocessing.active_children() == []
+
+
+def test_recordings_that_cannot_be_written_end_the_processes_that_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
+) -> None:
+    monkeypatch.setitem(FORMATS, "made", replace(of(made, tmp_path), survey=lambda *_: module.Survey([tmp_path] * 40)))
+    with pytest.raises(ValueError, match="found label 0"):
+        parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+ABANDON = """
+import os, signal, sys
+from pathlib import Path
+from asma.data import parse
+jobs = parse.FORMATS["ntu"].survey(Path(sys.argv[1]), parse.Source(25)).jobs
+parse._Readers.awake = lambda readers: bool(readers.first.result())
+next(parse._readings(parse.FORMATS["ntu"], jobs, 2))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_no_process_outlives_a_parse_that_is_killed(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    # its output ends when the last process that could write there has ended
+    ended = subprocess.run([sys.executable, "-c", ABANDON, str(tmp_path)], capture_output=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_more_cores_pack_than_the_parse_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    told = {}
+    monkeypatch.setattr(module, "write", lambda *_, **settings: told.update(settings))
+    fill(tmp_path, 1)
+    parse(tmp_path, tmp_path / "out.h5", **NTU, workers=workers)
+    assert told["threads"] == workers
 
 
 def test_progress_is_shown_while_reading(

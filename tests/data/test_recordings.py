@@ -31,7 +31,7 @@ def recording(i: int, **changes: Any) -> Recording:
     return Recording(**{**fields, **changes})
 
 
-def save(path: Path, items: Any) -> None:
+def save(path: Path, items: Any, threads: int = 1) -> None:
     write(
         path,
         items,
@@ -42,6 +42,7 @@ def save(path: Path, items: Any) -> None:
         joints=JOINTS,
         parameters={"b": 1, "a": None},
         source="a test",
+        threads=threads,
     )
 
 
@@ -103,8 +104,8 @@ def test_a_recording_without_any_body_is_kept(tmp_path: Path) -> None:
 def test_a_second_writing_gives_the_same_bytes(tmp_path: Path) -> None:
     # enough rows for several chunks: a compressor that reads stale memory betrays itself only there
     many = [recording(i, **_rows(i, 400)) for i in range(30)]
-    for name in ("a", "b", "c"):
-        save(tmp_path / name / "x.h5", many)
+    for threads, name in enumerate(("a", "b", "c"), start=1):
+        save(tmp_path / name / "x.h5", many, threads)
         np.random.default_rng(ord(name)).normal(size=1_000_000)  # leave the heap in another state
     first = (tmp_path / "a" / "x.h5").read_bytes()
     assert first == (tmp_path / "b" / "x.h5").read_bytes() == (tmp_path / "c" / "x.h5").read_bytes()
