@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPERIMENT = "asma"
+# What MLflow's page is to show first: runs, not traces of language models. Its word for machine learning at large.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+SHARED = ("dvc.exp_name", "dvc.baseline", "host", "revision")  # tags that all stages of a reproduction have
 FLUSH_SECONDS = 10.0
 _BATCH_METRICS = 800  # the store takes at most 1000 entries a call,
 _BATCH_PARAMS = 100  # of which at most 100 parameters
@@ -105,7 +108,7 @@ def connect() -> tuple[MlflowClient, str]:
             found = client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return client, client.create_experiment(name, artifact_location=location)
+                    return client, client.create_experiment(name, location, KIND)
                 except MlflowException:  # on a server, where the lock does not reach, another was faster
                     found = client.get_experiment_by_name(name)
                     if found is None:
@@ -113,14 +116,30 @@ def connect() -> tuple[MlflowClient, str]:
             if location is None or found.artifact_location in (location, str(artifacts)):
                 if found.lifecycle_stage == "deleted":
                     client.restore_experiment(found.experiment_id)
+                for key in KIND.keys() - found.tags.keys():  # made before this was set; who set another, keeps it
+                    client.set_experiment_tag(found.experiment_id, key, KIND[key])
                 return client, found.experiment_id
     raise RuntimeError(f"{uri}: experiment {EXPERIMENT!r} keeps its artifacts elsewhere; expected {location}")
 
 
-class Recorder:
-    """One run in the store. Figures are gathered and sent together; times are in ms since 1970."""
+def reproduction(client: MlflowClient, experiment: str, name: str, began: int, tags: Mapping[str, str]) -> str:
+    """The id of the run that the stages of one reproduction stand under, made by the first of them."""
+    with _lock(store()[0]):
+        found = client.search_runs([experiment], f"tags.reproduction = '{name}'", max_results=1)
+        if not found:
+            told = {**tags, "reproduction": name}
+            return str(client.create_run(experiment, began, told, name).info.run_id)
+    client.update_run(found[0].info.run_id, status="RUNNING")
+    return str(found[0].info.run_id)
 
-    def __init__(self, name: str, tags: Mapping[str, str], began: int) -> None:
+
+class Recorder:
+    """One run in the store. Figures are gathered and sent together; times are in ms since 1970.
+
+    With the name of a reproduction it stands under that one's run, which ends as its last stage does.
+    """
+
+    def __init__(self, name: str, tags: Mapping[str, str], began: int, whole: str | None = None) -> None:
         self.name = name
         self._flushed = time.monotonic()
         self._metrics: list[tuple[str, float, int, int]] = []
@@ -129,6 +148,11 @@ class Recorder:
         self._client, experiment = connect()
         revision = _revision()
         told = {**tags, "revision": revision} if revision else dict(tags)
+        self._parent: str | None = None
+        if whole is not None:
+            shared = {key: told[key] for key in SHARED if key in told}
+            self._parent = reproduction(self._client, experiment, whole, began, shared)
+            told["mlflow.parentRunId"] = self._parent
         run = self._client.create_run(experiment, start_time=began, run_name=name, tags=told)
         self.run_id: str = run.info.run_id
 
@@ -142,6 +166,20 @@ class Recorder:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 
+    def data(self, parts: Iterable[Mapping[str, str]]) -> None:
+        """Data sets that the run reads, each with the `context` it reads them in."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(part["name"], part["digest"], "local", part["source"], profile=part["profile"]),
+                [InputTag("mlflow.data.context", part["context"])],
+            )
+            for part in parts
+        ]
+        with self._tolerant():
+            self._client.log_inputs(self.run_id, inputs)
+
     def artifact(self, path: str, folder: str | None = None) -> None:
         """A copy of a file, in a folder of the run's artifacts."""
         with self._tolerant():
@@ -153,7 +191,8 @@ class Recorder:
             self._ended = True
             self._flush(last=True)
             with self._tolerant():
-                self._client.set_terminated(self.run_id, status, now)
+                for run in filter(None, (self.run_id, self._parent)):
+                    self._client.set_terminated(run, status, now)
 
     def _flush(self, last: bool = False) -> None:
         """Send what has gathered; what could not be sent stays for the next time."""
