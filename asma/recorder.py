@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPERIMENT = "asma"
-# What MLflow's page is to show first: runs, not traces of language models. Its word for machine learning at large.
+# What an experiment is to MLflow's page: machine learning, not traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 SHARED = ("dvc.exp_name", "dvc.baseline", "host", "revision")  # tags that all stages of a reproduction have
 FLUSH_SECONDS = 10.0
@@ -120,6 +120,12 @@ def connect() -> tuple[MlflowClient, str]:
                     client.set_experiment_tag(found.experiment_id, key, KIND[key])
                 return client, found.experiment_id
     raise RuntimeError(f"{uri}: experiment {EXPERIMENT!r} keeps its artifacts elsewhere; expected {location}")
+
+
+def page(server: str) -> str:
+    """Where a server shows the runs; the store is made before. Without the word for it, MLflow's page would open on
+    language models whatever the experiment's kind."""
+    return f"{server}/#/experiments/{connect()[1]}/runs?workflowType=machine_learning"
 
 
 def reproduction(client: MlflowClient, experiment: str, name: str, began: int, tags: Mapping[str, str]) -> str:

@@ -285,7 +285,7 @@ def reproduction() -> str | None:
     if "DVC_STAGE" not in os.environ:
         return None
     if experiment := os.environ.get("DVC_EXP_NAME"):
-        return f"{experiment} on {os.environ.get('DVC_EXP_BASELINE_REV', 'no revision')[:7]}"
+        return f"{experiment} on {os.environ.get('DVC_EXP_BASELINE_REV', '')[:7]}"
     import psutil
 
     process = psutil.Process(os.getppid())

@@ -279,11 +279,11 @@ def test_the_stages_of_one_reproduction_stand_under_one_run_that_ends_as_the_las
     assert client.get_run(parent).info.status == "FINISHED"
 
     monkeypatch.setenv("DVC_EXP_NAME", "tidal-aunt")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abcdef0123")
     with tracking.run("probe") as other:
         pass
-    assert client.get_run(client.get_run(other.run_id).data.tags["mlflow.parentRunId"]).info.run_name == (
-        "tidal-aunt on no revi"
-    )
+    parent = client.get_run(other.run_id).data.tags["mlflow.parentRunId"]
+    assert client.get_run(parent).info.run_name == "tidal-aunt on abcdef0"
     monkeypatch.delenv("DVC_STAGE")
     with tracking.run("probe") as alone:
         pass
@@ -316,11 +316,20 @@ def test_mlflow_shows_runs_first_also_of_an_experiment_that_did_not_say_so(clien
     client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
-def test_mlflow_of_this_version_knows_the_kind() -> None:
+def test_the_page_of_the_runs_is_the_experiments_in_words_that_this_mlflow_knows(
+    client: MlflowClient,
+) -> None:
     import mlflow
 
-    scripts = Path(mlflow.__file__).parent.glob("server/js/build/static/js/*.js")
-    assert any(f'="{recorder.KIND["mlflow.experimentKind"]}"' in path.read_text("utf-8") for path in scripts)
+    experiment = client.get_experiment_by_name("asma")
+    assert experiment is not None
+    page = recorder.page("http://127.0.0.1:5000")
+    start = f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?workflowType="
+    assert page.startswith(start)
+    folder = Path(mlflow.__file__).parent / "server/js/build/static/js"
+    code = "".join(path.read_text("utf-8") for path in folder.glob("*.js"))
+    for word in (recorder.KIND["mlflow.experimentKind"], page.removeprefix(start)):
+        assert f'="{word}"' in code
 
 
 class Recordings:
@@ -343,8 +352,10 @@ def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(client: Ml
         path.write_text(content)
         with tracking.run("probe") as log:
             log.data(Recordings(path), "train", "test")
-        inputs = client.get_run(log.run_id).inputs.dataset_inputs
-        told = {one.dataset.name: (one.tags[0].value, json.loads(one.dataset.profile)) for one in inputs}
+        read = client.get_run(log.run_id).inputs
+        assert read is not None
+        inputs = read.dataset_inputs
+        told = {one.dataset.name: (one.tags[0].value, json.loads(one.dataset.profile or "")) for one in inputs}
         assert told == {
             "toy_xsub train": ("training", {"num_rows": 8, "classes": 2}),
             "toy_xsub test": ("testing", {"num_rows": 4, "classes": 2}),
