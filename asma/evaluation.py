@@ -98,9 +98,14 @@ def save_logits(path: Path, names: list[str], labels: np.ndarray, logits: Mappin
     np.savez(path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays)  # type: ignore[arg-type]  # mode names are never `allow_pickle`
 
 
-def save_confusion(path: Path, classes: Sequence[str], labels: np.ndarray, logits: np.ndarray) -> None:
-    """confusion.csv: of each of the N recordings its class and the class its logits (N, K) put it into, for DVC to
-    draw."""
+def save_confusion(
+    path: Path,
+    classes: Sequence[str],
+    labels: np.ndarray,
+    logits: np.ndarray,
+) -> None:
+    """confusion.csv: the class of each of N recordings, and the one that its logits (N, K) put it
+    into, for DVC to draw."""
     pairs = zip(labels.tolist(), answers(logits, labels).tolist(), strict=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")

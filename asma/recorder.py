@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "asma"
 # What an experiment is to MLflow's page: machine learning, not traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
-SHARED = ("dvc.exp_name", "dvc.baseline", "host", "revision")  # tags that all stages of a reproduction have
+# Tags that all stages of a reproduction have.
+SHARED = ("dvc.exp_name", "dvc.baseline", "host", "revision")
 FLUSH_SECONDS = 10.0
 _BATCH_METRICS = 800  # the store takes at most 1000 entries a call,
 _BATCH_PARAMS = 100  # of which at most 100 parameters
@@ -116,7 +117,7 @@ def connect() -> tuple[MlflowClient, str]:
             if location is None or found.artifact_location in (location, str(artifacts)):
                 if found.lifecycle_stage == "deleted":
                     client.restore_experiment(found.experiment_id)
-                for key in KIND.keys() - found.tags.keys():  # made before this was set; who set another, keeps it
+                for key in KIND.keys() - found.tags.keys():  # who set another, keeps it
                     client.set_experiment_tag(found.experiment_id, key, KIND[key])
                 return client, found.experiment_id
     raise RuntimeError(f"{uri}: experiment {EXPERIMENT!r} keeps its artifacts elsewhere; expected {location}")
@@ -128,8 +129,14 @@ def page(server: str) -> str:
     return f"{server}/#/experiments/{connect()[1]}/runs?workflowType=machine_learning"
 
 
-def reproduction(client: MlflowClient, experiment: str, name: str, began: int, tags: Mapping[str, str]) -> str:
-    """The id of the run that the stages of one reproduction stand under, made by the first of them."""
+def reproduction(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    began: int,
+    tags: Mapping[str, str],
+) -> str:
+    """The id of the run that the stages of a reproduction stand under, made by the first of them."""
     with _lock(store()[0]):
         found = client.search_runs([experiment], f"tags.reproduction = '{name}'", max_results=1)
         if not found:
@@ -142,10 +149,16 @@ def reproduction(client: MlflowClient, experiment: str, name: str, began: int, t
 class Recorder:
     """One run in the store. Figures are gathered and sent together; times are in ms since 1970.
 
-    With the name of a reproduction it stands under that one's run, which ends as its last stage does.
+    With the name of a reproduction it stands under that one's run, which ends as its last does.
     """
 
-    def __init__(self, name: str, tags: Mapping[str, str], began: int, whole: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        began: int,
+        whole: str | None = None,
+    ) -> None:
         self.name = name
         self._flushed = time.monotonic()
         self._metrics: list[tuple[str, float, int, int]] = []
@@ -176,13 +189,10 @@ class Recorder:
         """Data sets that the run reads, each with the `context` it reads them in."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        inputs = [
-            DatasetInput(
-                Dataset(part["name"], part["digest"], "local", part["source"], profile=part["profile"]),
-                [InputTag("mlflow.data.context", part["context"])],
-            )
-            for part in parts
-        ]
+        inputs = []
+        for part in parts:
+            of = Dataset(part["name"], part["digest"], "local", part["source"], None, part["profile"])
+            inputs.append(DatasetInput(of, [InputTag("mlflow.data.context", part["context"])]))
         with self._tolerant():
             self._client.log_inputs(self.run_id, inputs)
 

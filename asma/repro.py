@@ -1,8 +1,8 @@
 """`dvc repro` with a count: every stage is announced as `[12/54] Running stage 'probe@…'`; then the results.
 
 DVC runs in this process, so the stages keep the terminal and their progress bars. Three things of it are touched: its
-messages, how it reads YAML that it has read before, and how it writes `dvc.lock`. What it prints is passed on, less its
-advice to push where there is nowhere to push to.
+messages, how it reads YAML that it has read before, and how it writes `dvc.lock`. Its advice to
+push is left out where there is nowhere to push to.
 """
 
 from __future__ import annotations

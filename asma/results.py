@@ -19,9 +19,17 @@ from asma.backbones.base import Backbone
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
 
-# Whose accuracy stands for a run, so that runs can be sorted by one figure: the first of these modes that it has, what
-# its stage is there for. A student has one mode, whatever it is called.
-HEADLINE = ("aligned_finetuned", "aligned_probed", "transferred", "finetuned", "linear", "ridge", "scratch")
+# Whose accuracy stands for a run, so that runs can be sorted by one figure: the first of these
+# modes that it has, what its stage is there for. A student has one mode, whatever it is called.
+HEADLINE = (
+    "aligned_finetuned",
+    "aligned_probed",
+    "transferred",
+    "finetuned",
+    "linear",
+    "ridge",
+    "scratch",
+)
 
 
 class Log(Protocol):
@@ -120,8 +128,8 @@ def headline(modes: Sequence[str]) -> str:
 
 
 def accuracy(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """`accuracy` of a run: its headline mode's, of both encoders where it has rows of single ones too, and the mean
-    over the streams of a transfer or the benchmarks of an ensemble. Nothing of no results."""
+    """`accuracy` of a run: its headline mode's, of both encoders where it has rows of single ones
+    too; the mean over the streams of a transfer or the benchmarks of an ensemble. Nothing of none."""
     if not results:
         return {}
     mode = headline([row["mode"] for row in results])
@@ -145,11 +153,12 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
 
 
 def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
-    """Write metrics.json, logits.npz and confusion.csv of one run, log its figures and say them; about: stage, encoder,
-    seed, …"""
+    """Write metrics.json, logits.npz and confusion.csv of one run, log its figures and say them;
+    about: stage, encoder, seed, …"""
     save(out, test, judged)
-    logits, labels = judged[headline([*judged])].logits, test.labels.cpu().numpy()
-    evaluation.save_confusion(out / "confusion.csv", bench.classes, labels, logits.float().cpu().numpy())
+    logits = judged[headline([*judged])].logits.float().cpu().numpy()
+    labels = test.labels.cpu().numpy()
+    evaluation.save_confusion(out / "confusion.csv", bench.classes, labels, logits)
     write(out, log, bench, rows(judged, test.labels), **about)
 
 

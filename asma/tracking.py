@@ -190,14 +190,15 @@ class Log:
         self._add(dict(_flat(values)), None)
 
     def data(self, bench: Benchmark, *parts: str) -> None:
-        """Which recordings of a benchmark the run reads: `train` to learn from, `test` to be judged on."""
-        digest = hashlib.sha256(bench.path.read_bytes()).hexdigest()[:16]
+        """Which recordings of a benchmark the run reads: `train` to learn from, `test` to be judged."""
+        counts, digest = bench.counts(), hashlib.sha256(bench.path.read_bytes()).hexdigest()[:16]
+        classes = len(bench.classes)
         told = [
             {
                 "name": f"{bench.name} {part}",
                 "digest": digest,
                 "source": json.dumps({"uri": bench.path.as_posix()}),
-                "profile": json.dumps({"num_rows": bench.counts()[f"n_{part}"], "classes": len(bench.classes)}),
+                "profile": json.dumps({"num_rows": counts[f"n_{part}"], "classes": classes}),
                 "context": {"train": "training", "test": "testing"}[part],
             }
             for part in parts
@@ -213,8 +214,8 @@ class Log:
         self._summary.append(text)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """`metrics.json`: sorted keys, the same bytes for the same content; its `curves`, where it has that key, also
-        as `curves.csv` beside it, which DVC can draw. Raises NotFinite."""
+        """`metrics.json`: sorted keys, the same bytes for the same content; its `curves`, where it
+        has that key, also as `curves.csv` beside it, which DVC can draw. Raises NotFinite."""
         for key, value in _flat(content):
             _finite(key, value)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,10 +223,12 @@ class Log:
         path.write_text(text + "\n", encoding="utf-8")
         if "curves" in content:
             # One after the other: what is learnt in two phases has one axis of epochs.
-            points = ((name, _plain(value)) for name, curve in content["curves"].items() for value in curve)
-            rows = ((epoch, value, name) for epoch, (name, value) in enumerate(points))
+            curves = content["curves"].items()
+            points = [(_plain(value), name) for name, curve in curves for value in curve]
             with path.with_name("curves.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([("epoch", "loss", "curve"), *rows])
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(("epoch", "loss", "curve"))
+                table.writerows((epoch, *point) for epoch, point in enumerate(points))
 
     def model(self, name: str, module: nn.Module, example: np.ndarray) -> str:
         """Register a module as the next version of `name` in MLflow's model registry, and return its URI.
@@ -277,10 +280,11 @@ class Log:
 
 
 def reproduction() -> str | None:
-    """The name that all stages of one `make repro`, `dvc repro` or `dvc exp run` find, and no others; none without DVC.
+    """The name that all stages of one `make repro`, `dvc repro` or `dvc exp run` find, and no
+    others; none without DVC.
 
-    An experiment has its own. Otherwise it is the process that runs DVC: the stage's parent, or the parent of the
-    shell between them.
+    An experiment has its own. Otherwise it is the process that runs DVC: the stage's parent, or the
+    parent of the shell between them.
     """
     if "DVC_STAGE" not in os.environ:
         return None

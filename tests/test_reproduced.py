@@ -101,7 +101,7 @@ def reported() -> Results:
 
 def test_the_table_in_the_readme_is_the_reports() -> None:
     results = reported()
-    shown = tables.terminal(results).removesuffix(tables.note(results)).strip()
+    shown = tables.terminal(results).removesuffix(tables.note(results) or "").strip()
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert shown in [block.strip() for block in blocks], (
         f"README.md: found no ```text block that is the table of report/results.json; {REMEDY}:\n{shown}"
