@@ -222,10 +222,13 @@ def test_dvc_shows_the_accuracy_the_confusion_and_the_curves_of_every_run(stage:
         assert not {Path(out).name for out in outs(stage, "outs")} & names
     for plot in definition(stage).get("plots", []):
         for path, how in plot.items():
-            assert how == {
-                "curves.csv": {"x": "epoch", "y": "loss"},
-                "confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted"},
-            }[Path(path).name]
+            assert (
+                how
+                == {
+                    "curves.csv": {"x": "epoch", "y": "loss"},
+                    "confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted"},
+                }[Path(path).name]
+            )
 
 
 def of_the_project(deps: list[str]) -> list[str]:
