@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import csv
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,20 @@ def save_logits(path: Path, names: list[str], labels: np.ndarray, logits: Mappin
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {mode: np.asarray(one, dtype=np.float32) for mode, one in logits.items()}
     np.savez(path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays)  # type: ignore[arg-type]  # mode names are never `allow_pickle`
+
+
+def save_confusion(
+    path: Path,
+    classes: Sequence[str],
+    labels: np.ndarray,
+    logits: np.ndarray,
+) -> None:
+    """confusion.csv: the class of each of N recordings, and the one that its logits (N, K) put it
+    into, for DVC to draw."""
+    pairs = zip(labels.tolist(), answers(logits, labels).tolist(), strict=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerows([("actual", "predicted"), *((classes[a], classes[b]) for a, b in pairs)])
 
 
 def load_logits(path: Path) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:

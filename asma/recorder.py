@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXPERIMENT = "asma"
+# What an experiment is to MLflow's page: machine learning, not traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Tags that all stages of a reproduction have.
+SHARED = ("dvc.exp_name", "dvc.baseline", "host", "revision")
 FLUSH_SECONDS = 10.0
 _BATCH_METRICS = 800  # the store takes at most 1000 entries a call,
 _BATCH_PARAMS = 100  # of which at most 100 parameters
@@ -105,7 +109,7 @@ def connect() -> tuple[MlflowClient, str]:
             found = client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return client, client.create_experiment(name, artifact_location=location)
+                    return client, client.create_experiment(name, location, KIND)
                 except MlflowException:  # on a server, where the lock does not reach, another was faster
                     found = client.get_experiment_by_name(name)
                     if found is None:
@@ -113,14 +117,48 @@ def connect() -> tuple[MlflowClient, str]:
             if location is None or found.artifact_location in (location, str(artifacts)):
                 if found.lifecycle_stage == "deleted":
                     client.restore_experiment(found.experiment_id)
+                for key in KIND.keys() - found.tags.keys():  # who set another, keeps it
+                    client.set_experiment_tag(found.experiment_id, key, KIND[key])
                 return client, found.experiment_id
     raise RuntimeError(f"{uri}: experiment {EXPERIMENT!r} keeps its artifacts elsewhere; expected {location}")
 
 
-class Recorder:
-    """One run in the store. Figures are gathered and sent together; times are in ms since 1970."""
+def page(server: str) -> str:
+    """Where a server shows the runs; the store is made before. Without the word for it, MLflow's page would open on
+    language models whatever the experiment's kind."""
+    return f"{server}/#/experiments/{connect()[1]}/runs?workflowType=machine_learning"
 
-    def __init__(self, name: str, tags: Mapping[str, str], began: int) -> None:
+
+def reproduction(
+    client: MlflowClient,
+    experiment: str,
+    name: str,
+    began: int,
+    tags: Mapping[str, str],
+) -> str:
+    """The id of the run that the stages of a reproduction stand under, made by the first of them."""
+    with _lock(store()[0]):
+        found = client.search_runs([experiment], f"tags.reproduction = '{name}'", max_results=1)
+        if not found:
+            told = {**tags, "reproduction": name}
+            return str(client.create_run(experiment, began, told, name).info.run_id)
+    client.update_run(found[0].info.run_id, status="RUNNING")
+    return str(found[0].info.run_id)
+
+
+class Recorder:
+    """One run in the store. Figures are gathered and sent together; times are in ms since 1970.
+
+    With the name of a reproduction it stands under that one's run, which ends as its last does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        began: int,
+        whole: str | None = None,
+    ) -> None:
         self.name = name
         self._flushed = time.monotonic()
         self._metrics: list[tuple[str, float, int, int]] = []
@@ -129,6 +167,11 @@ class Recorder:
         self._client, experiment = connect()
         revision = _revision()
         told = {**tags, "revision": revision} if revision else dict(tags)
+        self._parent: str | None = None
+        if whole is not None:
+            shared = {key: told[key] for key in SHARED if key in told}
+            self._parent = reproduction(self._client, experiment, whole, began, shared)
+            told["mlflow.parentRunId"] = self._parent
         run = self._client.create_run(experiment, start_time=began, run_name=name, tags=told)
         self.run_id: str = run.info.run_id
 
@@ -142,6 +185,17 @@ class Recorder:
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flush()
 
+    def data(self, parts: Iterable[Mapping[str, str]]) -> None:
+        """Data sets that the run reads, each with the `context` it reads them in."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for part in parts:
+            of = Dataset(part["name"], part["digest"], "local", part["source"], None, part["profile"])
+            inputs.append(DatasetInput(of, [InputTag("mlflow.data.context", part["context"])]))
+        with self._tolerant():
+            self._client.log_inputs(self.run_id, inputs)
+
     def artifact(self, path: str, folder: str | None = None) -> None:
         """A copy of a file, in a folder of the run's artifacts."""
         with self._tolerant():
@@ -153,7 +207,8 @@ class Recorder:
             self._ended = True
             self._flush(last=True)
             with self._tolerant():
-                self._client.set_terminated(self.run_id, status, now)
+                for run in filter(None, (self.run_id, self._parent)):
+                    self._client.set_terminated(run, status, now)
 
     def _flush(self, last: bool = False) -> None:
         """Send what has gathered; what could not be sent stays for the next time."""

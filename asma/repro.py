@@ -1,7 +1,8 @@
 """`dvc repro` with a count: every stage is announced as `[12/54] Running stage 'probe@…'`; then the results.
 
 DVC runs in this process, so the stages keep the terminal and their progress bars. Three things of it are touched: its
-messages, how it reads YAML that it has read before, and how it writes `dvc.lock`.
+messages, how it reads YAML that it has read before, and how it writes `dvc.lock`. Its advice to
+push is left out where there is nowhere to push to.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from asma import params
 
@@ -23,10 +24,13 @@ ABLATIONS = "ablations/dvc.yaml"
 NEXT = """\
 Four things to try next:
   make ui                                   every run with its parameters and curves, on this machine only
-  .venv/bin/dvc exp run -S mask.joints=8    one value changed, then .venv/bin/dvc exp show --only-changed
+  .venv/bin/dvc exp run dvc.yaml -S mask.joints=8
+                                            one value changed, then .venv/bin/dvc metrics diff
   make ablations                            one thing changed at a time, in tables and figures
   README.md, "Your own recordings"          the same table for NTU RGB+D, PKU-MMD or skeletons of yours\
 """
+# What DVC says after a reproduction whether or not it has a remote storage.
+PUSH = "Use `dvc push` to send your updates to remote storage."
 # What DVC says once about each stage it comes to, and who says it.
 _SAID = {
     "Running stage '%s':": "dvc.stage.run",
@@ -70,6 +74,21 @@ def count(*targets: str) -> Count:
     for name in _SAID.values():
         logging.getLogger(name).addFilter(counting)
     return counting
+
+
+class Unsaid:
+    """A stream that passes everything on but one sentence, printed by itself."""
+
+    def __init__(self, stream: TextIO, sentence: str) -> None:
+        self._stream, self._sentence, self._ends = stream, sentence, False
+
+    def write(self, text: str) -> int:
+        """Write the text, unless it is the sentence or the end of its line."""
+        ends, self._ends = self._ends, text == self._sentence
+        return len(text) if self._ends or (ends and text == "\n") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Stages(dict[str, str]):
@@ -162,6 +181,7 @@ def main(arguments: list[str]) -> int:
     """Run `dvc repro` with its own arguments; print the table, where it lies and what to do next. The exit
     status. Given the ablations, only where those lie."""
     from dvc.cli import main as dvc
+    from dvc.config import Config
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -176,7 +196,10 @@ def main(arguments: list[str]) -> int:
     read_yaml_once()
     counting = count(*(word for word in arguments if not word.startswith("-")))
     write_lock_by_stage()
-    status = dvc(["repro", *arguments])
+    nowhere = not Config.from_cwd()["remote"]
+    heard = cast(TextIO, Unsaid(sys.stdout, PUSH)) if nowhere else sys.stdout
+    with contextlib.redirect_stdout(heard):
+        status = dvc(["repro", *arguments])
     if status:
         return status
     if ABLATIONS in arguments:

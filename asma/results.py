@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +19,27 @@ from asma.backbones.base import Backbone
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
 
+# Whose accuracy stands for a run, so that runs can be sorted by one figure: the first of these
+# modes that it has, what its stage is there for. A student has one mode, whatever it is called.
+HEADLINE = (
+    "aligned_finetuned",
+    "aligned_probed",
+    "transferred",
+    "finetuned",
+    "linear",
+    "ridge",
+    "scratch",
+)
+
 
 class Log(Protocol):
     """The part of the tracking log that is needed here."""
 
     def metrics(self, values: dict[str, float]) -> None:
         """Final figures."""
+
+    def data(self, bench: Benchmark, *parts: str) -> None:
+        """The recordings that were read."""
 
     def summary(self, text: str) -> None:
         """A line for the end of the stage."""
@@ -106,10 +122,28 @@ def save(out: Path, test: Clips, judged: Mapping[str, Judged]) -> None:
     evaluation.save_logits(out / "logits.npz", test.names, test.labels.cpu().numpy(), logits)
 
 
+def headline(modes: Sequence[str]) -> str:
+    """The mode that stands for a run."""
+    return next((mode for mode in HEADLINE if mode in modes), modes[0])
+
+
+def accuracy(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """`accuracy` of a run: its headline mode's, of both encoders where it has rows of single ones
+    too; the mean over the streams of a transfer or the benchmarks of an ensemble. Nothing of none."""
+    if not results:
+        return {}
+    mode = headline([row["mode"] for row in results])
+    chosen = [row for row in results if row["mode"] == mode]
+    joined = [row for row in chosen if row.get("encoder") == "both"]
+    return {"accuracy": mean(row["accuracy"] for row in joined or chosen)}
+
+
 def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
-    """Write metrics.json of one run, log its figures and say them."""
+    """Write metrics.json of one run, log its figures and its data, and say them."""
     told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts(), **about}
-    log.write(out / "metrics.json", {**told, "results": results})
+    log.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
+    log.metrics(accuracy(results))
+    log.data(bench, "train", "test")
     for row in results:
         own = [row[key] for key in ("stream", "encoder", "mode") if key in row]
         name = ".".join(own)
@@ -119,8 +153,12 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
 
 
 def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
-    """Write metrics.json and logits.npz of one run, log its figures and say them; about: stage, encoder, seed, …"""
+    """Write metrics.json, logits.npz and confusion.csv of one run, log its figures and say them;
+    about: stage, encoder, seed, …"""
     save(out, test, judged)
+    logits = judged[headline([*judged])].logits.float().cpu().numpy()
+    labels = test.labels.cpu().numpy()
+    evaluation.save_confusion(out / "confusion.csv", bench.classes, labels, logits)
     write(out, log, bench, rows(judged, test.labels), **about)
 
 

@@ -14,6 +14,8 @@ What is logged is checked here and written to the store by a process beside the 
 from __future__ import annotations
 
 import contextlib
+import csv
+import hashlib
 import json
 import math
 import os
@@ -25,17 +27,30 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+_SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
 _LONGEST_PARAM = 6000  # characters
 _REFUSED = re.compile(r"[^/\w.\- ]")  # what MLflow does not want in a metric's name; an encoder may be called a+b=7
+
+
+class Benchmark(Protocol):
+    """What is told of a benchmark's recordings; asma.data.benchmarks.Benchmark."""
+
+    name: str
+    path: Path
+    classes: Any
+
+    def counts(self) -> dict[str, int]:
+        """n_train and n_test."""
 
 
 class NotFinite(ValueError):
@@ -148,7 +163,7 @@ class Log:
         self._known: dict[str, str] = {}
         self._summary: list[str] = []
         self._recording = _ahead.pop() if _ahead else Recording()
-        self._recording.tell("open", self.name, _tags(stage, axes), _now())
+        self._recording.tell("open", self.name, _tags(stage, axes), _now(), reproduction())
 
     @property
     def run_id(self) -> str:
@@ -174,6 +189,22 @@ class Log:
         """Final figures; nested mappings become dotted names. Raises NotFinite."""
         self._add(dict(_flat(values)), None)
 
+    def data(self, bench: Benchmark, *parts: str) -> None:
+        """Which recordings of a benchmark the run reads: `train` to learn from, `test` to be judged."""
+        counts, digest = bench.counts(), hashlib.sha256(bench.path.read_bytes()).hexdigest()[:16]
+        classes = len(bench.classes)
+        told = [
+            {
+                "name": f"{bench.name} {part}",
+                "digest": digest,
+                "source": json.dumps({"uri": bench.path.as_posix()}),
+                "profile": json.dumps({"num_rows": counts[f"n_{part}"], "classes": classes}),
+                "context": {"train": "training", "test": "testing"}[part],
+            }
+            for part in parts
+        ]
+        self._recording.tell("data", told)
+
     def artifact(self, path: Path) -> None:
         """A copy of a file, which has to stay as it is until the stage ends."""
         self._recording.tell("artifact", str(path.resolve()))
@@ -183,12 +214,21 @@ class Log:
         self._summary.append(text)
 
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """`metrics.json`: sorted keys, the same bytes for the same content. Raises NotFinite."""
+        """`metrics.json`: sorted keys, the same bytes for the same content; its `curves`, where it
+        has that key, also as `curves.csv` beside it, which DVC can draw. Raises NotFinite."""
         for key, value in _flat(content):
             _finite(key, value)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=_plain)
         path.write_text(text + "\n", encoding="utf-8")
+        if "curves" in content:
+            # One after the other: what is learnt in two phases has one axis of epochs.
+            curves = content["curves"].items()
+            points = [(_plain(value), name) for name, curve in curves for value in curve]
+            with path.with_name("curves.csv").open("w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(("epoch", "loss", "curve"))
+                table.writerows((epoch, *point) for epoch, point in enumerate(points))
 
     def model(self, name: str, module: nn.Module, example: np.ndarray) -> str:
         """Register a module as the next version of `name` in MLflow's model registry, and return its URI.
@@ -237,6 +277,26 @@ class Log:
             _finite(key, float(value), epoch)
         told = {_REFUSED.sub("_", key): float(value) for key, value in values.items()}
         self._recording.tell("metrics", told, _now(), epoch or 0)
+
+
+def reproduction() -> str | None:
+    """The name that all stages of one `make repro`, `dvc repro` or `dvc exp run` find, and no
+    others; none without DVC.
+
+    An experiment has its own. Otherwise it is the process that runs DVC: the stage's parent, or the
+    parent of the shell between them.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return None
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        return f"{experiment} on {os.environ.get('DVC_EXP_BASELINE_REV', '')[:7]}"
+    import psutil
+
+    process = psutil.Process(os.getppid())
+    while process.name() in _SHELLS and (above := process.parent()):
+        process = above
+    began = datetime.fromtimestamp(process.create_time())
+    return f"repro of {began:%Y-%m-%d %H:%M:%S} (process {process.pid} on {socket.gethostname()})"
 
 
 def _now() -> int:

@@ -15,7 +15,9 @@ def main(runs: Path, out: Path) -> None:
         rows = []
         for group in results.stream_groups(content, runs):
             rows += results.add_streams(group, weights)
-        log.write(out / "metrics.json", {"stage": "ensemble", "seed": content["seed"], "results": rows})
+        about = {"stage": "ensemble", "seed": content["seed"], **results.accuracy(rows)}
+        log.write(out / "metrics.json", {**about, "results": rows})
+        log.metrics(results.accuracy(rows))
         for row in rows:
             log.metrics({f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]})
         log.summary(f"{len(rows)} ensembles of {len(content['streams'])} streams")

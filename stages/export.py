@@ -34,6 +34,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Pat
     with tracking.run("export", teacher=teacher, benchmark=bench.name, stream=stream) as log:
         here = {"processor": machine.processor(), "threads": how.threads, "torch": torch.__version__}
         log.params({"export": asdict(how), "machine": here})
+        log.data(bench, "train", "test")
         train, test = (batches.load(bench, part, stream, torch.device("cpu")) for part in ("train", "test"))
         (out / "models").mkdir(parents=True, exist_ok=True)
         networks = [

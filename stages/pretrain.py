@@ -37,6 +37,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     ):
         log.params({"seed": seed, **run.about(device), "run": asdict(run), "pretrain": asdict(how)})
         log.params({"encoder": asdict(architecture), "mask": asdict(mask), "augment": asdict(augmenting)})
+        log.data(bench, "train")
         train = batches.load(bench, "train", stream, device)
         torch.manual_seed(draws)
         network = backbones.build(bench.skeleton, architecture, how.dropout).to(device)

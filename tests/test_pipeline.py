@@ -149,10 +149,11 @@ class Project:
         return MlflowClient(f"sqlite:///{self.path}/mlflow.db")
 
     def logged(self) -> list[Run]:
-        """Every run of every experiment in the store at the root."""
+        """Every run of a stage, of every experiment in the store at the root."""
         client = self.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return list(client.search_runs(experiments, max_results=1000))
+        found = client.search_runs(experiments, max_results=1000)
+        return [run for run in found if "reproduction" not in run.data.tags]
 
     def table(self) -> list[dict[str, str]]:
         with open(self.path / "report" / "results.csv", encoding="utf-8", newline="") as file:

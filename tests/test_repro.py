@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ stages:
     outs:
       - table.txt
 """
+VARIED = "    params:\n      - mask.joints\n    outs:\n      - first.txt"
 COUNTED = "import sys; from asma import repro; repro.count(); from dvc.cli import main; sys.exit(main(['repro']))"
 
 
@@ -83,6 +85,45 @@ def test_each_stage_is_announced_with_its_number_run_or_not(project: Path) -> No
         "[3/4] Stage 'second@b' is cached - skipping run, checking out outputs",
         "[4/4] Stage 'table' didn't change, skipping",
     ]
+
+
+@pytest.mark.slow
+def test_pushing_is_advised_where_there_is_a_remote_and_only_there(project: Path) -> None:
+    status, lines = said(project, "-m", "asma.repro")
+    assert status == 0, lines
+    assert not any("dvc push" in line for line in lines)
+    (project / "second_b.txt").unlink()
+    config = project / ".dvc" / "config"
+    config.write_text(config.read_text() + "['remote \"store\"']\n    url = /nowhere\n")
+    (project / "dvc.lock").unlink()
+    status, lines = said(project, "-m", "asma.repro", "--force")
+    assert status == 0, lines
+    assert repro.PUSH in lines  # DVC's own words: an empty promise once it has others
+
+
+@pytest.mark.slow
+def test_the_experiment_that_is_proposed_does_not_speak_of_ablations_that_were_never_run(
+    project: Path,
+) -> None:
+    (project / "ablations").mkdir()
+    (project / "ablations" / "dvc.yaml").write_text(
+        "stages:\n  one:\n    wdir: ..\n    cmd: never run\n    outs:\n      - never.txt\n"
+    )
+    (project / "params.yaml").write_text("mask:\n  joints: 9\n")
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(text.replace("    outs:\n      - first.txt", VARIED))
+    (project / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (project / ".gitignore").write_text("*.txt\n.dvc/tmp\n.dvc/cache\n")
+    author = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+    for words in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "-m", "as it is"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+    assert said(project, "-m", "dvc", "repro")[0] == 0
+    proposed = re.search(r"/dvc (exp run .*)", repro.NEXT)
+    assert proposed
+    status, lines = said(project, "-m", "dvc", *proposed[1].split())
+    assert status == 0, lines
+    assert "Running stage 'first':" in lines
+    assert not any("never.txt" in line for line in lines)
 
 
 @pytest.mark.slow

@@ -43,6 +43,9 @@ class Log:
     def metrics(self, values: dict[str, float]) -> None:
         self.figures |= values
 
+    def data(self, bench: Benchmark, *parts: str) -> None:
+        self.read = (bench.name, *parts)
+
     def summary(self, text: str) -> None:
         self.lines.append(text)
 
@@ -78,6 +81,7 @@ def test_a_run_leaves_its_scores_and_its_logits(tmp_path: Path) -> None:
         {"mode": "knn", "accuracy": 100.0, "top5": 100.0, **COST, "epochs": 0},
     ]
     assert told == {
+        "accuracy": 75.0,
         "benchmark": "toy_xsub",
         "demonstration": True,
         "n_train": 8,
@@ -99,8 +103,48 @@ def test_a_run_says_its_scores_and_logs_them(tmp_path: Path) -> None:
     log = Log()
     judged = {"linear": Judged(answers(0, 1, 2, 0), 5, COST)}
     results.leave(tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
-    assert log.figures == {"linear.accuracy": 75.0, "linear.top5": 75.0}
+    assert log.figures == {"accuracy": 75.0, "linear.accuracy": 75.0, "linear.top5": 75.0}
+    assert log.read == ("toy_xsub", "train", "test")
     assert log.lines == ["toy_xsub random bone linear: 75.00 % top-1, 75.00 % top-5"]
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        (["standardised", "knn_1", "linear"], "linear"),
+        (["finetuned"], "finetuned"),
+        (["scratch"], "scratch"),
+        (["averaged_probed", "aligned_probed"], "aligned_probed"),
+        (["aligned_finetuned", "concatenated_finetuned"], "aligned_finetuned"),
+        (["feature_distilled_probed"], "feature_distilled_probed"),
+        (["scratch_finetuned"], "scratch_finetuned"),
+        (["ridge"], "ridge"),
+    ],
+)
+def test_one_mode_stands_for_a_run(modes: list[str], expected: str) -> None:
+    assert results.headline(modes) == expected
+
+
+def test_a_transfer_and_an_ensemble_are_as_accurate_as_the_method_is_on_average() -> None:
+    rows = [
+        {"mode": mode, "encoder": encoder, "accuracy": accuracy}
+        for mode, encoder, accuracy in (
+            ("transferred", "lowdeg_highmot", 10.0),
+            ("transferred", "both", 30.0),
+            ("scratch", "random", 90.0),
+            ("transferred", "both", 50.0),  # another stream
+        )
+    ]
+    assert results.accuracy(rows) == {"accuracy": 40.0}
+    summed = [{"mode": "aligned_finetuned", "encoder": "both", "accuracy": 70.0}, *rows]
+    assert results.accuracy(summed) == {"accuracy": 70.0}
+    assert results.accuracy([]) == {}
+
+
+def test_a_run_leaves_what_each_recording_was_taken_for(tmp_path: Path) -> None:
+    judged = {"knn": Judged(answers(0, 1, 2, 3), 0, COST), "linear": Judged(answers(0, 1, 2, 0), 5, COST)}
+    results.leave(tmp_path, Log(), BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
+    assert (tmp_path / "confusion.csv").read_text() == "actual,predicted\na,a\nb,b\nc,c\nd,a\n"
 
 
 def test_logits_in_half_precision_are_kept_as_float32(tmp_path: Path) -> None:

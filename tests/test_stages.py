@@ -126,8 +126,11 @@ def definition(stage: str) -> dict[str, Any]:
     return PIPELINE[stage].get("do", PIPELINE[stage])
 
 
-def outs(stage: str) -> list[str]:
-    return [out if isinstance(out, str) else next(iter(out)) for out in definition(stage)["outs"]]
+def outs(stage: str, *kinds: str) -> list[str]:
+    """What a stage leaves: its outs, metrics and plots, or what is under one of these keys."""
+    own = definition(stage)
+    every = [out for kind in kinds or ("outs", "metrics", "plots") for out in own.get(kind, [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in every]
 
 
 def flow(text: str) -> Iterator[int]:
@@ -203,6 +206,31 @@ def test_nobody_but_its_own_stage_writes_an_output() -> None:
     assert len(set(every)) == len(every)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_shows_the_accuracy_the_confusion_and_the_curves_of_every_run(stage: str) -> None:
+    text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    judged = re.search(r"results\.(leave|write|accuracy)\(", text) or stage == "table"
+    expected = {
+        "metrics": {"metrics.json"} if judged else set(),
+        "plots": {
+            *(["curves.csv"] if "curves" in text else []),
+            *(["confusion.csv"] if "results.leave(" in text else []),
+        },
+    }
+    for kind, names in expected.items():
+        assert {Path(out).name for out in outs(stage, kind)} == names
+        assert not {Path(out).name for out in outs(stage, "outs")} & names
+    for plot in definition(stage).get("plots", []):
+        for path, how in plot.items():
+            assert (
+                how
+                == {
+                    "curves.csv": {"x": "epoch", "y": "loss"},
+                    "confusion.csv": {"template": "confusion", "x": "actual", "y": "predicted"},
+                }[Path(path).name]
+            )
+
+
 def of_the_project(deps: list[str]) -> list[str]:
     return [dep for dep in deps if dep.startswith(("asma/", "stages/"))]
 
@@ -225,6 +253,7 @@ def test_a_group_of_ablations_is_its_stage_under_other_axes(group: str) -> None:
     assert of_the_project(own["deps"]) == of_the_project(like["deps"])
     assert own["params"] == [key for key in like["params"] if key != "seed"]
     assert [Path(out).name for out in own["outs"]] == [Path(out).name for out in outs(stage[1])]
+    assert not own.keys() & {"metrics", "plots"}, "hundreds: DVC is to show the pipeline"
     assert len(own["deps"]) == len(like["deps"])
     for out in own["outs"]:
         assert out.startswith(f"runs/ablations/{stage[1]}/")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,7 +92,8 @@ def _python(code: str, *arguments: str, **environment: str) -> subprocess.Popen[
 
 @pytest.mark.slow
 def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path: Path) -> None:
-    writers = [_python(WRITER, name) for name in "abcde"]
+    experiment_of_dvc = {"DVC_EXP_NAME": "tidal-aunt", "DVC_EXP_BASELINE_REV": "abcdef0123"}
+    writers = [_python(WRITER, name, DVC_STAGE=f"pretrain@{name}", **experiment_of_dvc) for name in "abcde"]
     for writer in writers:
         assert writer.communicate() == ("", "")
         assert writer.returncode == 0
@@ -99,9 +101,13 @@ def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path:
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("asma")
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+    runs = list(client.search_runs([experiment.experiment_id]))
+    (whole,) = (found for found in runs if "reproduction" in found.data.tags)
+    assert (whole.info.run_name, whole.info.status) == ("tidal-aunt on abcdef0", "FINISHED")
+    runs.remove(whole)
     assert sorted(found.info.run_name for found in runs) == [f"pretrain@{name}" for name in "abcde"]
     for found in runs:
+        assert found.data.tags["mlflow.parentRunId"] == whole.info.run_id
         assert found.info.status == "FINISHED"
         assert found.data.params == {"lr": "0.1"}
         assert len(client.get_metric_history(found.info.run_id, "loss")) == 100
@@ -254,6 +260,112 @@ def test_a_run_is_named_and_tagged_like_its_stage(client: MlflowClient, monkeypa
     assert found.data.metrics["duration_s"] > 0
 
 
+def test_the_stages_of_one_reproduction_stand_under_one_run_that_ends_as_the_last_of_them_does(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "probe@random")
+    name = tracking.reproduction()
+    assert name is not None and re.fullmatch(r"repro of \d{4}-\d\d-\d\d [\d:]{8} \(process \d+ on .+\)", name)
+    with pytest.raises(RuntimeError, match="on purpose"), tracking.run("probe") as first:
+        raise RuntimeError("on purpose")
+    parent = client.get_run(first.run_id).data.tags["mlflow.parentRunId"]
+    whole = client.get_run(parent)
+    assert (whole.info.run_name, whole.info.status) == (name, "FAILED")
+    assert whole.data.tags["reproduction"] == name
+    assert "stage" not in whole.data.tags
+    with tracking.run("probe") as second:
+        assert client.get_run(parent).info.status == "RUNNING"
+    assert client.get_run(second.run_id).data.tags["mlflow.parentRunId"] == parent
+    assert client.get_run(parent).info.status == "FINISHED"
+
+    monkeypatch.setenv("DVC_EXP_NAME", "tidal-aunt")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abcdef0123")
+    with tracking.run("probe") as other:
+        pass
+    parent = client.get_run(other.run_id).data.tags["mlflow.parentRunId"]
+    assert client.get_run(parent).info.run_name == "tidal-aunt on abcdef0"
+    monkeypatch.delenv("DVC_STAGE")
+    with tracking.run("probe") as alone:
+        pass
+    assert "mlflow.parentRunId" not in client.get_run(alone.run_id).data.tags
+
+
+@pytest.mark.slow
+def test_a_shell_between_dvc_and_a_stage_makes_no_reproduction_of_its_own() -> None:
+    ask = f"{sys.executable} -P -c 'from asma import tracking; print(tracking.reproduction())'"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "probe@random"}
+    said = [  # a shell is replaced by the only command it has, and waits for one of several
+        subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
+        for command in (ask, f"{ask}; true", f"{ask}; true")
+    ]
+    assert len(set(said)) == 1
+    assert f"(process {os.getpid()} on " in said[0]
+
+
+def test_mlflow_shows_runs_first_also_of_an_experiment_that_did_not_say_so(client: MlflowClient, warm: Path) -> None:
+    experiment = client.get_experiment_by_name("asma")
+    assert experiment is not None
+    key, value = "mlflow.experimentKind", "custom_model_development"
+    assert experiment.tags[key] == value
+    client.delete_experiment_tag(experiment.experiment_id, key)
+    recorder.connect()
+    assert client.get_experiment(experiment.experiment_id).tags[key] == value
+    client.set_experiment_tag(experiment.experiment_id, key, "classification")
+    recorder.connect()
+    assert client.get_experiment(experiment.experiment_id).tags[key] == "classification"
+    client.set_experiment_tag(experiment.experiment_id, key, value)
+
+
+def test_the_page_of_the_runs_is_the_experiments_in_words_that_this_mlflow_knows(
+    client: MlflowClient,
+) -> None:
+    import mlflow
+
+    experiment = client.get_experiment_by_name("asma")
+    assert experiment is not None
+    page = recorder.page("http://127.0.0.1:5000")
+    start = f"http://127.0.0.1:5000/#/experiments/{experiment.experiment_id}/runs?workflowType="
+    assert page.startswith(start)
+    folder = Path(mlflow.__file__).parent / "server/js/build/static/js"
+    code = "".join(path.read_text("utf-8") for path in folder.glob("*.js"))
+    for word in (recorder.KIND["mlflow.experimentKind"], page.removeprefix(start)):
+        assert f'="{word}"' in code
+
+
+class Recordings:
+    """What is told of a benchmark."""
+
+    name = "toy_xsub"
+    classes = ("sit", "run")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def counts(self) -> dict[str, int]:
+        return {"n_train": 8, "n_test": 4}
+
+
+def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(client: MlflowClient, tmp_path: Path) -> None:
+    path = tmp_path / "toy_xsub.h5"
+    found = []
+    for content in ("a", "b"):
+        path.write_text(content)
+        with tracking.run("probe") as log:
+            log.data(Recordings(path), "train", "test")
+        read = client.get_run(log.run_id).inputs
+        assert read is not None
+        inputs = read.dataset_inputs
+        told = {one.dataset.name: (one.tags[0].value, json.loads(one.dataset.profile or "")) for one in inputs}
+        assert told == {
+            "toy_xsub train": ("training", {"num_rows": 8, "classes": 2}),
+            "toy_xsub test": ("testing", {"num_rows": 4, "classes": 2}),
+        }
+        assert {json.loads(one.dataset.source)["uri"] for one in inputs} == {path.as_posix()}
+        found += [{one.dataset.digest for one in inputs}]
+    assert len(found[0]) == len(found[1]) == 1
+    assert found[0] != found[1]
+
+
 def test_a_figure_of_an_encoder_with_an_unusual_name_arrives_under_one_that_mlflow_takes(client: MlflowClient) -> None:
     encoder = "lowdeg_highmot+mask.joints=7"
     with tracking.run("probe", encoder=encoder, benchmark="demo", stream="joint") as log:
@@ -401,6 +513,19 @@ def test_written_metrics_are_the_same_bytes_for_the_same_content(client: MlflowC
         log.write(two, {"path": Path("runs/x"), "a": {"x": None, "y": [0.5]}, "b": 2})
     assert one.read_bytes() == two.read_bytes()
     assert json.loads(one.read_text()) == {"a": {"x": None, "y": [0.5]}, "b": 2, "path": "runs/x"}
+
+
+def test_written_curves_are_a_table_too_with_one_axis_for_what_is_learnt_in_phases(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    with tracking.run("distill") as log:
+        log.write(tmp_path / "metrics.json", {"curves": {"features": [2.0, np.float32(1.5)], "finetune": [0.5]}})
+        log.write(tmp_path / "random" / "metrics.json", {"curves": {}})
+        log.write(tmp_path / "probe" / "metrics.json", {"accuracy": 50.0})
+    table = (tmp_path / "curves.csv").read_bytes()
+    assert table == b"epoch,loss,curve\n0,2.0,features\n1,1.5,features\n2,0.5,finetune\n"
+    assert (tmp_path / "random" / "curves.csv").read_text() == "epoch,loss,curve\n"
+    assert not (tmp_path / "probe" / "curves.csv").exists()
 
 
 def test_written_metrics_refuse_what_is_not_finite_and_name_it(client: MlflowClient, tmp_path: Path) -> None:
