@@ -106,16 +106,25 @@ def save(out: Path, test: Clips, judged: Mapping[str, Judged]) -> None:
     evaluation.save_logits(out / "logits.npz", test.names, test.labels.cpu().numpy(), logits)
 
 
+def chance(bench: Benchmark) -> float:
+    """Per cent that always answering the commonest class of the test part scores: 100 / classes
+    where all are as common, more where they are not."""
+    labels = bench.labels[bench.indices["test"]]
+    return 100 * float(np.bincount(labels).max()) / len(labels)
+
+
 def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
-    """Write metrics.json of one run, log its figures and say them."""
-    told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts(), **about}
+    """Write metrics.json of one run, log its figures and say them beside chance."""
+    told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
+    told |= {"chance": chance(bench), **about}
     log.write(out / "metrics.json", {**told, "results": results})
     for row in results:
         own = [row[key] for key in ("stream", "encoder", "mode") if key in row]
         name = ".".join(own)
         log.metrics({f"{name}.{key}": row[key] for key in ("accuracy", "top5")})
         whose = " ".join([*(str(about[key]) for key in ("encoder", "stream") if key in about), *own])
-        log.summary(f"{bench.name} {whose}: {row['accuracy']:.2f} % top-1, {row['top5']:.2f} % top-5")
+        right = f"{row['accuracy']:.1f} % of {told['n_test']} test recordings right"
+        log.summary(f"{bench.name} {whose}: {right}, chance {told['chance']:.1f}")
 
 
 def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
@@ -158,7 +167,8 @@ def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list
         )
         truth = dict(zip(loaded[first][0], loaded[first][1].tolist(), strict=True))
         labels = np.array([truth[name] for name in names])
-        shared = {key: about[first][key] for key in ("benchmark", "demonstration", "n_train", "n_test", "seed")}
+        same = ("benchmark", "demonstration", "n_train", "n_test", "chance", "seed")
+        shared = {key: about[first][key] for key in same}
         shared["source"] = about[first].get("source")
         encoder, _, word = mode.rpartition(".")
         own = [_row(about[stream], stream, encoder, word) for stream in group]
