@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from asma.report import figures, tables
+from asma.report import figures, headline, tables
 from asma.report.collect import Results, Run
 from asma.report.tables import Table
 
@@ -38,6 +38,16 @@ class Claim(NamedTuple):
     claim: str
     verdict: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the page begins with: one sentence, and a bar each for methods and controls, beside chance, per cent."""
+
+    sentence: str
+    title: str
+    bars: list[tuple[str, bool, float]]  # name, whether it is a control, accuracy
+    chance: float | None
 
 
 @dataclass(frozen=True)
@@ -77,18 +87,38 @@ def html(results: Results, drawn: Mapping[str, Figure], players: Mapping[str, Ma
     """index.html: all results. players: by benchmark, as `players.read` gives them."""
     return render(
         "ASMa: results",
+        opening=_opening(results),
         text=INTRODUCTION,
         note=tables.note(results),
         of=tables.tables(results),
         drawn=drawn,
         players=players or {},
         titles={benchmark: results.title(benchmark) for benchmark in results.benchmarks},
+        first=max(1, sum(tables.in_short(results, benchmark) is not None for benchmark in results.benchmarks)),
     )
+
+
+def _opening(results: Results) -> Opening | None:
+    """Of the first benchmark that has a method."""
+    for benchmark in results.benchmarks:
+        if said := headline.sentence(results, benchmark):
+            stream = tables.last_stream(results)
+            bars = [
+                (
+                    one.name if one.row["stream"] == stream else f"{one.name} ({one.row['stream']} only)",
+                    one.control,
+                    one.row["accuracy"],
+                )
+                for one in headline.entries(results, benchmark)
+            ]
+            return Opening(said, results.title(benchmark), bars, headline.chance(results, benchmark))
+    return None
 
 
 def render(
     title: str,
     *,
+    opening: Opening | None = None,
     text: str = "",
     note: str | None = None,
     of: Sequence[Table] = (),
@@ -96,11 +126,12 @@ def render(
     players: Mapping[str, Mapping[str, Any]] | None = None,
     claims: Sequence[Claim] = (),
     titles: Mapping[str, str] | None = None,
+    first: int = 1,
 ) -> str:
     """A page of these tables, figures (by file name), players (by benchmark) and claims, each of which may be empty.
 
     A figure's name is `<group>_<what>_<benchmark>`, with or without the second; `titles` says how benchmarks are
-    called. `note` stands out at the top. Raises ValueError on a claim whose verdict is none of VERDICTS.
+    called; so many tables as `first` stand before the players. `note` stands out at the top. Raises ValueError on a claim whose verdict is none of VERDICTS.
     """
     for claim in claims:
         if claim.verdict not in VERDICTS:
@@ -112,6 +143,8 @@ def render(
     runs, numbers = _runs(of)
     return page.from_string(_own("page.html")).render(
         title=title,
+        opening=opening,
+        first=first,
         text=text,
         note=note,
         known=f": {only[0]}" if len(only) == 1 else "",  # the contents need not repeat the only benchmark
