@@ -5,6 +5,7 @@ page.html is the page, page.css its look, page.js what tables and figures do, pl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ GROUPS = (
     ("results", "Accuracy", "Top-1 accuracy of every encoder and way of judging it; a line across a bar is published."),
     ("ablation", "Ablations", "What changes when one choice of the method does."),
     ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
-    ("activation", "Where the encoders look", "How strongly each joint excites the encoders and the fused model."),
+    ("activation", "Where the encoders look", "How strongly the encoders and the fused model respond to each joint; the strongest are named."),
     ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),
     ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
     ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
@@ -92,10 +93,18 @@ def html(results: Results, drawn: Mapping[str, Figure], players: Mapping[str, Ma
         note=tables.note(results),
         of=tables.tables(results),
         drawn=drawn,
-        players=players or {},
+        players={benchmark: _named(player) for benchmark, player in (players or {}).items()},
         titles={benchmark: results.title(benchmark) for benchmark in results.benchmarks},
         first=max(1, sum(tables.in_short(results, benchmark) is not None for benchmark in results.benchmarks)),
     )
+
+
+def _named(player: Mapping[str, Any]) -> dict[str, Any]:
+    """A player whose models are called as the tables call them."""
+    shown = json.loads(json.dumps(player))
+    for told in (told for one in shown["recordings"] for told in one.get("predictions", [])):
+        told["model"] = headline.LEARNT.get(tuple(told["model"].split()), told["model"])
+    return shown
 
 
 def _opening(results: Results) -> Opening | None:
