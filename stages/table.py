@@ -13,7 +13,7 @@ def main(runs: Path, out: Path) -> None:
     with tracking.run("table") as log:
         content = params.read()
         results = collect(content, runs)
-        headline.test(results, content, runs)
+        headline.test(results, content["ensemble"]["weights"], runs)
         titles = {benchmark: results.title(benchmark) for benchmark in content["benchmarks"]}
         drawn = figures.draw(results) | illustrations.draw(runs, titles)
         out.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -120,17 +119,17 @@ def entries(results: Results, benchmark: str) -> list[Entry]:
         for key, name in learnt.items()
         if key in home
     ]
-    of = [(key, source, rows) for (moved, key, source), rows in found.items() if moved]
+    away = [(key, source, rows) for (moved, key, source), rows in found.items() if moved]
     shown += [
         Entry(key, f"fine-tuned ASMa from {source}", False, rows, (SCRATCH,))
-        for key, source, rows in of
+        for key, source, rows in away
         if key[0] == "both"
     ]
     if not shown:
         return []
     shown += [Entry(key, name, True, home[key], ()) for key, name in CONTROLS.items() if key in home]
     if SCRATCH not in home:  # those beside several sources are the same training
-        shown += [Entry(key, CONTROLS[SCRATCH], True, rows, ()) for key, _, rows in of if key == SCRATCH][:1]
+        shown += [Entry(key, CONTROLS[SCRATCH], True, rows, ()) for key, _, rows in away if key == SCRATCH][:1]
     return shown
 
 
@@ -141,17 +140,16 @@ def verdicts(results: Results, benchmark: str) -> list[Verdict]:
     asked = [p for p in told if p is not None]
     corrected = iter(paired.holm(asked))
     return [
-        Verdict(one, other, None if p is None else next(corrected))
-        for (one, other), p in zip(pairs, told, strict=True)
+        Verdict(one, other, None if p is None else next(corrected)) for (one, other), p in zip(pairs, told, strict=True)
     ]
 
 
-def test(results: Results, params: Mapping[str, Any], runs: Path) -> None:
+def test(results: Results, weights: Mapping[str, float], runs: Path) -> None:
     """Leave with each row of `verdicts` its p against its controls, `against`: {`encoder.mode`: p}, uncorrected.
 
-    Signs of the paired differences are exchanged, as in `paired`. Raises ReportError where logits are not there.
+    Signs of the paired differences are exchanged, as in `paired`; weights: of the streams where they are added up.
+    Raises ReportError where logits are not there.
     """
-    weights = {str(k): float(v) for k, v in params["ensemble"]["weights"].items()}
     for benchmark in results.benchmarks:
         for one, other in _pairs(entries(results, benchmark)):
             (names, right), (same, other_right) = (_right(results, e.row, runs, weights) for e in (one, other))
@@ -161,9 +159,7 @@ def test(results: Results, params: Mapping[str, Any], runs: Path) -> None:
             one.row.setdefault("against", {})[_word(other.key)] = p
 
 
-def _right(
-    results: Results, row: Row, runs: Path, weights: Mapping[str, float]
-) -> tuple[tuple[str, ...], np.ndarray]:
+def _right(results: Results, row: Row, runs: Path, weights: Mapping[str, float]) -> tuple[tuple[str, ...], np.ndarray]:
     """The recordings' names in order and whether each was put into its class."""
     parts = {}
     for member in results.members(row):

@@ -74,7 +74,7 @@ GROUPS = (
     ("results", "Accuracy", "Top-1 accuracy of every encoder and way of judging it; a line across a bar is published."),
     ("ablation", "Ablations", "What changes when one choice of the method does."),
     ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
-    ("activation", "Where the encoders look", "How strongly the encoders and the fused model respond to each joint; the strongest are named."),
+    ("activation", "Where the encoders look", "How strongly each joint excites each of them; the strongest are named."),
     ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),
     ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
     ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
@@ -140,7 +140,8 @@ def render(
     """A page of these tables, figures (by file name), players (by benchmark) and claims, each of which may be empty.
 
     A figure's name is `<group>_<what>_<benchmark>`, with or without the second; `titles` says how benchmarks are
-    called; so many tables as `first` stand before the players. `note` stands out at the top. Raises ValueError on a claim whose verdict is none of VERDICTS.
+    called; so many tables as `first` stand before the players. `note` stands out at the top. Raises ValueError on a
+    claim whose verdict is none of VERDICTS.
     """
     for claim in claims:
         if claim.verdict not in VERDICTS:

@@ -160,9 +160,8 @@ def in_short(results: Results, benchmark: str) -> Table | None:
     if (least := short.chance(results, benchmark)) is not None:
         lines.append(Line([f"{CONTROL}chance", *[_number(least, 1)] * len(streams)]))
     row, points = found[0].row, [verdict.sentence for verdict in short.verdicts(results, benchmark)]
-    caption = (
-        f"Per cent of {row['n_test']} test recordings, {row['n_train']} to learn from; one training, seed {row['seed']}."
-    )
+    sizes = f"Per cent of {row['n_test']} test recordings, {row['n_train']} to learn from"
+    caption = f"{sizes}; one training, seed {row['seed']}."
     return Table(results.title(benchmark), caption, ["Method", *streams], 1, lines, points)
 
 
@@ -364,8 +363,8 @@ def on_device(results: Results) -> Table:
     machines = " and ".join(dict.fromkeys(map(_machine, results.device)))
     caption = (
         f"One network of one stream, answering the test clips one at a time on {machines}; what differs from run to "
-        "run is what that took when the table was made. Same answer: share of the test clips put into the same class as "
-        "by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
+        "run is what that took when the table was made. Same answer: share of the test clips put into the same class "
+        "as by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
         "clip, beyond that of its imports; Process: all of it. Latency: median and 95th percentile; clips/s and "
         "frames/s follow from the median. A form in torch has the size of its weights file."
     )

@@ -119,7 +119,7 @@ def test_the_sentence_names_every_control_and_those_that_win(tmp_path: Path) -> 
 def test_a_difference_is_tested_on_the_answers_to_the_same_recordings(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
     found = collect(params, runs)
-    headline.test(found, params, runs)
+    headline.test(found, params["ensemble"]["weights"], runs)
     (tuned,) = [one for one in headline.entries(found, "ntu60_xsub") if one.key == headline.TUNED]
 
     def right(folder: str, mode: str) -> Any:
@@ -144,11 +144,11 @@ def test_answers_that_are_missing_or_of_others_are_named(params: dict[str, Any],
     names, labels, logits = evaluation.load_logits(path)
     evaluation.save_logits(path, [f"other {name}" for name in names], labels, logits)
     with pytest.raises(ReportError, match="fine-tuned ASMa and ridge on raw coordinates: found different"):
-        headline.test(found, params, runs)
+        headline.test(found, params["ensemble"]["weights"], runs)
     evaluation.save_logits(path, names, labels, {"other": logits["ridge"]})
     with pytest.raises(ReportError, match="found other, expected logits of ridge") as caught:
-        headline.test(found, params, runs)
+        headline.test(found, params["ensemble"]["weights"], runs)
     assert str(path) in str(caught.value)
     path.unlink()
     with pytest.raises(ReportError, match="logits.npz: not found; `dvc repro` makes it"):
-        headline.test(found, params, runs)
+        headline.test(found, params["ensemble"]["weights"], runs)
