@@ -28,9 +28,10 @@ MANY = 4  # figures of one group that are open from the start
 VERDICTS = {"holds": "✓", "does not hold": "✗", "cannot be told": "?", "was not run": "–"}
 
 INTRODUCTION = """\
-ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: one does \
-not see joints of low degree and frames of high motion, the other the opposite. Here is what came of it in this \
-repository, with its controls and, where the benchmark is the paper's, the published figures beside it."""
+ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: \
+`lowdeg_highmot` does not see joints of low degree and frames of high motion, `highdeg_lowmot` the opposite. Here is \
+what came of it in this repository, beside its controls, which are what it has to beat, and where the benchmark is \
+the paper's beside the published figures."""
 
 
 class Claim(NamedTuple):

@@ -162,6 +162,7 @@ def in_short(results: Results, benchmark: str) -> Table | None:
     row, points = found[0].row, [verdict.sentence for verdict in short.verdicts(results, benchmark)]
     sizes = f"Per cent of {row['n_test']} test recordings, {row['n_train']} to learn from"
     caption = f"{sizes}; one training, seed {row['seed']}."
+    caption += semi_supervised([row for row in results.rows if row["benchmark"] == benchmark])
     return Table(results.title(benchmark), caption, ["Method", *streams], 1, lines, points)
 
 
@@ -483,7 +484,8 @@ def terminal(results: Results) -> str:
         header = [table.title, *table.header[1:]]
         parts.append(tabulate(cells, header, tablefmt="simple", colalign=align, disable_numparse=True))
         points = [textwrap.fill(f"- {point}", WIDTH, subsequent_indent="  ") for point in table.points]
-        parts.append("\n".join([f"{table.caption} *: best of its column.", *points]))
+        caption = textwrap.fill(f"{table.caption} *: best of its column.", WIDTH)
+        parts.append("\n".join([caption, *points]))
     last = [HOW if shortly else None, note(results)]
     return "\n\n".join([*parts, *(textwrap.fill(said, WIDTH) for said in last if said)])
 
@@ -498,9 +500,13 @@ def as_csv(results: Results) -> str:
 
 
 def as_json(results: Results) -> str:
-    """results.json: a list of the same rows, with `against` where a row stands against controls."""
-    keys = (*COLUMNS, "against")
-    rows: list[Mapping[str, Any]] = [{key: row[key] for key in keys if key in row} for row in results.rows]
+    """results.json: a list of the same rows, with how many labels a row learnt from and `against` where it stands
+    against controls, as far as there are any."""
+    rows: list[Mapping[str, Any]] = [
+        {key: row[key] for key in COLUMNS}
+        | {key: row[key] for key in ("n_labelled", "against") if row.get(key) is not None}
+        for row in results.rows
+    ]
     return json.dumps(rows, indent=1, allow_nan=False) + "\n"
 
 

@@ -143,7 +143,7 @@ def test_the_papers_single_encoders_need_no_untrained_one_beside_them(results: R
     assert "probe" not in [stage for stage, _ in order[place:]]
 
 
-def test_fewer_labels_are_said_in_every_caption(params: dict[str, Any], write: Write) -> None:
+def test_fewer_labels_are_said_in_every_caption(params: dict[str, Any], write: Write, tmp_path: Path) -> None:
     runs = write(params)
     assert "Fine-tuning used" not in tables.markdown(collect(params, runs))
     for path in (runs / "finetune").glob("*/ntu60_xsub/*/metrics.json"):
@@ -153,6 +153,10 @@ def test_fewer_labels_are_said_in_every_caption(params: dict[str, Any], write: W
     found = collect(params, runs)
     said = "Fine-tuning used the labels of 20 of 200 recordings of ntu60_xsub."
     assert said in tables.headline(found).caption
+    shown = tables.terminal(found)
+    assert said in " ".join(shown.split())
+    (tmp_path / "results.json").write_text(tables.as_json(found))
+    assert tables.terminal(read(tmp_path / "results.json")) == shown
     assert said in tables.of_benchmark(found, "ntu60_xsub").caption
     assert "Fine-tuning used" not in tables.of_benchmark(found, "demo_ntu_xsub").caption
 
