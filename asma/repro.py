@@ -208,7 +208,7 @@ def main(arguments: list[str]) -> int:
     if "table" not in counting.ran:  # else it has just printed it
         from asma.report import collect, tables
 
-        print(tables.terminal(collect.collect(params.read(), Path("runs"))))
+        print(tables.terminal(collect.read(Path(REPORT, "results.json"))))
     print(f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n{NEXT}")
     return 0
 

@@ -138,9 +138,18 @@ def accuracy(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {"accuracy": mean(row["accuracy"] for row in joined or chosen)}
 
 
+def chance(bench: Benchmark) -> float:
+    """Per cent that always answering the commonest class of the test part scores: 100 / classes
+    where all are as common, more where they are not."""
+    labels = bench.labels[bench.indices["test"]]
+    return 100 * float(np.bincount(labels).max()) / len(labels)
+
+
 def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
-    """Write metrics.json of one run, log its figures and its data, and say them."""
-    told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts(), **about}
+    """Write metrics.json of one run, log its figures and its data, and
+    say them beside chance."""
+    told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
+    told |= {"chance": chance(bench), **about}
     log.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
     log.metrics(accuracy(results))
     log.data(bench, "train", "test")
@@ -149,7 +158,8 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
         name = ".".join(own)
         log.metrics({f"{name}.{key}": row[key] for key in ("accuracy", "top5")})
         whose = " ".join([*(str(about[key]) for key in ("encoder", "stream") if key in about), *own])
-        log.summary(f"{bench.name} {whose}: {row['accuracy']:.2f} % top-1, {row['top5']:.2f} % top-5")
+        right = f"{row['accuracy']:.1f} % of {told['n_test']} test recordings right"
+        log.summary(f"{bench.name} {whose}: {right}, chance {told['chance']:.1f}")
 
 
 def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
@@ -196,7 +206,8 @@ def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list
         )
         truth = dict(zip(loaded[first][0], loaded[first][1].tolist(), strict=True))
         labels = np.array([truth[name] for name in names])
-        shared = {key: about[first][key] for key in ("benchmark", "demonstration", "n_train", "n_test", "seed")}
+        same = ("benchmark", "demonstration", "n_train", "n_test", "chance", "seed")
+        shared = {key: about[first][key] for key in same}
         shared["source"] = about[first].get("source")
         encoder, _, word = mode.rpartition(".")
         own = [_row(about[stream], stream, encoder, word) for stream in group]

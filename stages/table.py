@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asma import cli, params, tracking
-from asma.report import figures, illustrations, page, players, tables
+from asma.report import figures, headline, illustrations, page, players, tables
 from asma.report.collect import collect
 
 
@@ -13,6 +13,7 @@ def main(runs: Path, out: Path) -> None:
     with tracking.run("table") as log:
         content = params.read()
         results = collect(content, runs)
+        headline.test(results, content["ensemble"]["weights"], runs)
         titles = {benchmark: results.title(benchmark) for benchmark in content["benchmarks"]}
         drawn = figures.draw(results) | illustrations.draw(runs, titles)
         out.mkdir(parents=True, exist_ok=True)
@@ -30,7 +31,7 @@ def main(runs: Path, out: Path) -> None:
         log.write(out / "metrics.json", tables.summary(results))
         log.metrics({"results": len(results.rows)})
         log.summary(tables.terminal(results))
-        log.summary(f"\n{len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")
+        log.summary(f"\nAll {len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from safetensors.numpy import load_file
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,n_train,n_test,params,macs,flops,epochs,seed"
+COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,chance,n_train,n_test,params,macs,flops,epochs,seed"
 COLUMNS += ",of,source,demonstration"
 BENCHMARK, TARGET = "demo_ntu_xsub", "demo_pku_xsub"
 ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
@@ -272,8 +272,10 @@ def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(built: tupl
     said = built[1].text
     table = said[said.index("Running stage 'table'") :]
     assert re.search(rf"{BENCHMARK} \(demonstration\) +joint +bone +2s", table)
-    for word in ("both aligned_probed", "student distilled_finetuned", "coordinates ridge", "random scratch"):
-        assert re.search(rf"{word} +\d+\.\d\d", table)
+    for word in ("frozen ASMa", "student of fine-tuned ASMa", "ridge on raw coordinates", "training from scratch"):
+        assert re.search(rf"{word} +\*?\d+\.\d", table)
+    assert re.search(r"control: chance +8\.3", table)
+    assert re.search(r"Fine-tuned ASMa [\d.]+ against ridge on raw coordinates [\d.]+: \w+", table)
     assert "The report lies in report/" in table
     assert "Four things to try next" in table
 

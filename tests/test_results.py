@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -27,6 +27,8 @@ class SmallBenchmark:
     demonstration = True
     clip_shape = (3, 10, 20, 1)
     skeleton = skeleton.load("kinect_v1")
+    labels = np.array([6, 0, 6, 1, 2, 3, 6])
+    indices: ClassVar = {"train": np.array([0, 2, 6]), "test": np.array([1, 3, 4, 5])}
 
     def counts(self) -> dict[str, int]:
         return {"n_train": 8, "n_test": 4}
@@ -86,6 +88,7 @@ def test_a_run_leaves_its_scores_and_its_logits(tmp_path: Path) -> None:
         "demonstration": True,
         "n_train": 8,
         "n_test": 4,
+        "chance": 25.0,
         "stage": "probe",
         "encoder": "random",
         "stream": "bone",
@@ -105,7 +108,16 @@ def test_a_run_says_its_scores_and_logs_them(tmp_path: Path) -> None:
     results.leave(tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
     assert log.figures == {"accuracy": 75.0, "linear.accuracy": 75.0, "linear.top5": 75.0}
     assert log.read == ("toy_xsub", "train", "test")
-    assert log.lines == ["toy_xsub random bone linear: 75.00 % top-1, 75.00 % top-5"]
+    said = "toy_xsub random bone linear: 75.0 % of 4 test recordings right, chance 25.0"
+    assert log.lines == [said]
+
+
+def test_chance_is_what_the_commonest_class_of_the_test_part_scores() -> None:
+    class Uneven(SmallBenchmark):
+        indices: ClassVar = {"train": np.array([1]), "test": np.array([0, 2, 3, 4, 6])}
+
+    assert results.chance(BENCH) == 25.0  # four classes, one recording each; those of training do not count
+    assert results.chance(cast(Benchmark, Uneven())) == 60.0
 
 
 @pytest.mark.parametrize(
@@ -269,6 +281,7 @@ def test_streams_are_added_by_their_weights(tmp_path: Path) -> None:
         "demonstration": True,
         "n_train": 8,
         "n_test": 4,
+        "chance": 25.0,
         "seed": 3,
         "source": None,
         "of": "probe",

@@ -249,11 +249,11 @@ def _rows(
         for seed in seeds:
             parts = {stream: logits[stream, seed] for stream in streams}
             for stream, (names, labels, by_mode) in parts.items():
-                of_stream.setdefault(stream, {})[seed] = _right(names, by_mode[mode], names, labels)
+                of_stream.setdefault(stream, {})[seed] = right(names, by_mode[mode], names, labels)
             if len(streams) == len(every) > 1:
                 names, added = evaluation.ensemble({s: (p[0], p[2][mode]) for s, p in parts.items()}, weights)
                 all_names, labels, _ = parts[streams[0]]
-                of_stream.setdefault(f"{len(streams)}s", {})[seed] = _right(names, added, all_names, labels)
+                of_stream.setdefault(f"{len(streams)}s", {})[seed] = right(names, added, all_names, labels)
         costs = {stream: next(r["params"] for r in told[stream]["results"] if r["mode"] == mode) for stream in streams}
         for stream, by_seed in of_stream.items():
             first = next(iter(by_seed.values()))[0]
@@ -292,10 +292,10 @@ def _run(ablation: Ablation, mode: str, benchmark: str, stream: str, seed: int) 
     return Run(folder, {"mode": mode, "seed": seed, **ablation.changes}, known)
 
 
-def _right(
+def right(
     names: list[str], logits: np.ndarray, all_names: list[str], labels: np.ndarray
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names in order and whether each recording was put into its class."""
+    """Names in order and whether each recording was put into its class, of logits (n, K) in the order of `names`."""
     truth = dict(zip(all_names, labels.tolist(), strict=True))
     order = np.argsort(names)
     own = np.array([truth[names[i]] for i in order])

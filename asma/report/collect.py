@@ -24,6 +24,7 @@ COLUMNS = (
     "stream",
     "accuracy",
     "top5",
+    "chance",
     "n_train",
     "n_test",
     "params",
@@ -36,7 +37,7 @@ COLUMNS = (
     "demonstration",
 )
 _NEEDED = ("benchmark", "stage", "mode", "encoder", "stream", "accuracy")
-_PER_CENT = ("accuracy", "top5")
+_PER_CENT = ("accuracy", "top5", "chance")
 _TOLD = ("mode", "stream", "seed", "epochs", "precision", "n_train", "n_test")
 _MEASURED = (
     "params",
@@ -135,11 +136,16 @@ class Results:
 
     def runs(self, row: Row) -> tuple[Run, ...]:
         """The run that made a row, and after an ensemble's those of its members."""
-        members = self._families[_whose(row)] if row["stage"] == "ensemble" else []
         return tuple(
             Run(one["run"], {key: one[key] for key in _TOLD if one[key] is not None})
-            for one in [row, *(member for member in members if member["stage"] != "ensemble")]
+            for one in [row, *(member for member in self.members(row) if member is not row)]
         )
+
+    def members(self, row: Row) -> list[Row]:
+        """The rows of single streams that an ensemble is made of; a row that is none is its own."""
+        if row["stage"] != "ensemble":
+            return [row]
+        return [one for one in self._families[_whose(row)] if one["stage"] != "ensemble"]
 
     def title(self, benchmark: str) -> str:
         """The benchmark's name, called a demonstration where it is one."""
@@ -236,6 +242,20 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
         efficiency={item.axes["benchmark"]: _costs(runs / item.folder / "metrics.json", item) for item in costs},
         device=[row for item in exports for row in _device(runs / item.folder / "metrics.json", item)],
         curves=curves,
+    )
+
+
+def read(path: Path) -> Results:
+    """The rows of a results.json, without the runs, costs and curves that stand elsewhere."""
+    gone = {"run": "", "precision": None}
+    rows: list[Row] = [{**gone, **row} for row in json.loads(path.read_text(encoding="utf-8"))]
+    single = [row for row in rows if row["stage"] != "ensemble"]
+    return Results(
+        rows=rows,
+        benchmarks=list(dict.fromkeys(row["benchmark"] for row in rows)),
+        streams=list(dict.fromkeys(row["stream"] for row in single)),
+        encoders=list(dict.fromkeys(row["encoder"] for row in single if row["stage"] == "probe")),
+        demonstrations=frozenset(row["benchmark"] for row in rows if row["demonstration"]),
     )
 
 

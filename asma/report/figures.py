@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from asma.report import tables
+from asma.report import headline, tables
 from asma.report.collect import Results
 
 COLOURS = (
@@ -33,7 +33,8 @@ STYLE: Any = {
 
 
 def bars(results: Results, benchmark: str) -> Figure:
-    """Accuracy of every encoder and mode on a benchmark; the published value as a line across its bar."""
+    """Accuracy of every encoder and mode on a benchmark; the published value as a line across its bar,
+    chance as one across all."""
     stream = tables.last_stream(results)
     rows = [
         row
@@ -56,7 +57,9 @@ def bars(results: Results, benchmark: str) -> Figure:
                 label = None
         axes.set_yticks(range(len(rows)), [f"{row['encoder']}  {row['mode']}" for row in rows])
         axes.invert_yaxis()
-        if label is None:
+        if (least := headline.chance(results, benchmark)) is not None:
+            axes.axvline(least, color="black", linestyle="--", linewidth=1, label="chance")
+        if label is None or least is not None:
             axes.legend(frameon=False, fontsize=8, loc="upper right")
         axes.set_xlim(0, 105)
         axes.set_xlabel(f"top-1 accuracy, %, stream {stream}")

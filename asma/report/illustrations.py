@@ -28,6 +28,7 @@ MAP = matplotlib.colormaps["cividis"].resampled(48)
 GREY = "#8a8a8a"  # seen on white and on black
 SHORTEST = 0.085  # of a figure's bones, in heights of the body: the joints of a hand lie too close to be told apart
 NAMED = 5  # pairs of classes below a confusion matrix
+STRONGEST = 4  # joints whose names stand beside them
 LETTERS = 30  # of a class's name, at most
 MARKERS = "os^Dv*PXp"
 KEYS = (
@@ -114,11 +115,17 @@ def flat(pose: np.ndarray, parents: np.ndarray) -> np.ndarray:
 
 
 def skeleton(
-    axes: Axes, one: Illustration, values: np.ndarray, spread: tuple[float, float], label: str | None = None
+    axes: Axes,
+    one: Illustration,
+    values: np.ndarray,
+    spread: tuple[float, float],
+    label: str | None = None,
+    named: int = 0,
 ) -> None:
     """The mean pose with values (V,) as the colour and the size of its joints.
 
-    spread: the least and the largest value of the scale; label: what it says, None for no scale.
+    spread: the least and the largest value of the scale; label: what it says, None for no scale; named: so many
+    joints, those of the largest values, have their names beside them.
     """
     place, (low, high) = flat(one["pose"], one["parents"]), spread
     bones = np.stack([place, place[one["parents"]]], axis=1)
@@ -126,8 +133,14 @@ def skeleton(
     size = 20 + 60 * (values - low) / ((high - low) or 1.0)
     x, y = place.T
     drawn = axes.scatter(
-        x, y, size, values, cmap=MAP, vmin=low, vmax=high, edgecolors=GREY, linewidths=0.6, zorder=2, clip_on=False
+        x, y, size, values, cmap=MAP, vmin=low, vmax=high, edgecolors=GREY, linewidths=1.2, zorder=2, clip_on=False
     )
+    for joint in np.argsort(-values)[:named].tolist():
+        right = x[joint] >= np.median(x)
+        axes.annotate(
+            one.words("joints")[joint], place[joint], (9 if right else -9, 0), textcoords="offset points",
+            ha="left" if right else "right", va="center", fontsize=8,
+        )  # fmt: skip
     axes.set_aspect("equal")
     axes.margins(0.08)
     axes.set_axis_off()
@@ -199,11 +212,11 @@ def activation(one: Illustration) -> Figure | None:
     if not shown:
         return None
     with matplotlib.rc_context(STYLE):
-        figure = _figure(one, 7, 3.9)
+        figure = _figure(one, 7, 4.4)
         for place, (name, row) in enumerate(shown, start=1):
             axes, values = figure.add_subplot(1, len(shown), place), one["activation"][row]
             axes.set_title("fused" if name == "both" else name, fontsize=9)
-            skeleton(axes, one, values, (float(values.min()), float(values.max())), "response, largest = 1")
+            skeleton(axes, one, values, (float(values.min()), float(values.max())), "response, largest = 1", STRONGEST)
     return figure
 
 

@@ -5,6 +5,7 @@ page.html is the page, page.css its look, page.js what tables and figures do, pl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,19 +18,20 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from asma.report import figures, tables
+from asma.report import figures, headline, tables
 from asma.report.collect import Results, Run
 from asma.report.tables import Table
 
 # Where `make ui` serves MLflow; the first experiment of a fresh store has number 1 (0 is MLflow's own).
-MLFLOW = "http://127.0.0.1:5000/#/experiments/1/runs?searchFilter="
+MLFLOW = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&searchFilter="
 MANY = 4  # figures of one group that are open from the start
 VERDICTS = {"holds": "✓", "does not hold": "✗", "cannot be told": "?", "was not run": "–"}
 
 INTRODUCTION = """\
-ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: one does \
-not see joints of low degree and frames of high motion, the other the opposite. Here is what came of it in this \
-repository, with its controls and, where the benchmark is the paper's, the published figures beside it."""
+ASMa learns from skeleton recordings without labels, by two encoders that differ in what is hidden from them: \
+`lowdeg_highmot` does not see joints of low degree and frames of high motion, `highdeg_lowmot` the opposite. Here is \
+what came of it in this repository, beside its controls, which are what it has to beat, and where the benchmark is \
+the paper's beside the published figures."""
 
 
 class Claim(NamedTuple):
@@ -38,6 +40,16 @@ class Claim(NamedTuple):
     claim: str
     verdict: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the page begins with: one sentence, and a bar each for methods and controls, beside chance, per cent."""
+
+    sentence: str
+    title: str
+    bars: list[tuple[str, bool, float]]  # name, whether it is a control, accuracy
+    chance: float | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ GROUPS = (
     ("results", "Accuracy", "Top-1 accuracy of every encoder and way of judging it; a line across a bar is published."),
     ("ablation", "Ablations", "What changes when one choice of the method does."),
     ("masked", "What is masked", "How often each joint is hidden from each encoder, and which frames."),
-    ("activation", "Where the encoders look", "How strongly each joint excites the encoders and the fused model."),
+    ("activation", "Where the encoders look", "How strongly each joint excites each of them; the strongest are named."),
     ("embedding", "Embeddings", "Embeddings of the test recordings in two dimensions, one mark a class."),
     ("classes", "Accuracy by class", "The share of each class's test recordings that is recognised."),
     ("confusion", "Confusion", "True class against predicted class, with the pairs that are confused most."),
@@ -77,18 +89,46 @@ def html(results: Results, drawn: Mapping[str, Figure], players: Mapping[str, Ma
     """index.html: all results. players: by benchmark, as `players.read` gives them."""
     return render(
         "ASMa: results",
+        opening=_opening(results),
         text=INTRODUCTION,
         note=tables.note(results),
         of=tables.tables(results),
         drawn=drawn,
-        players=players or {},
+        players={benchmark: _named(player) for benchmark, player in (players or {}).items()},
         titles={benchmark: results.title(benchmark) for benchmark in results.benchmarks},
+        first=max(1, sum(tables.in_short(results, benchmark) is not None for benchmark in results.benchmarks)),
     )
+
+
+def _named(player: Mapping[str, Any]) -> dict[str, Any]:
+    """A player whose models are called as the tables call them."""
+    shown = json.loads(json.dumps(player))
+    for told in (told for one in shown["recordings"] for told in one.get("predictions", [])):
+        told["model"] = headline.LEARNT.get(tuple(told["model"].split()), told["model"])
+    return shown
+
+
+def _opening(results: Results) -> Opening | None:
+    """Of the first benchmark that has a method."""
+    for benchmark in results.benchmarks:
+        if said := headline.sentence(results, benchmark):
+            stream = tables.last_stream(results)
+            bars = [
+                (
+                    one.name if one.row["stream"] == stream else f"{one.name} ({one.row['stream']} only)",
+                    one.control,
+                    one.row["accuracy"],
+                )
+                for one in headline.entries(results, benchmark)
+            ]
+            return Opening(said, results.title(benchmark), bars, headline.chance(results, benchmark))
+    return None
 
 
 def render(
     title: str,
     *,
+    opening: Opening | None = None,
     text: str = "",
     note: str | None = None,
     of: Sequence[Table] = (),
@@ -96,11 +136,13 @@ def render(
     players: Mapping[str, Mapping[str, Any]] | None = None,
     claims: Sequence[Claim] = (),
     titles: Mapping[str, str] | None = None,
+    first: int = 1,
 ) -> str:
     """A page of these tables, figures (by file name), players (by benchmark) and claims, each of which may be empty.
 
     A figure's name is `<group>_<what>_<benchmark>`, with or without the second; `titles` says how benchmarks are
-    called. `note` stands out at the top. Raises ValueError on a claim whose verdict is none of VERDICTS.
+    called; so many tables as `first` stand before the players. `note` stands out at the top. Raises ValueError on a
+    claim whose verdict is none of VERDICTS.
     """
     for claim in claims:
         if claim.verdict not in VERDICTS:
@@ -112,6 +154,8 @@ def render(
     runs, numbers = _runs(of)
     return page.from_string(_own("page.html")).render(
         title=title,
+        opening=opening,
+        first=first,
         text=text,
         note=note,
         known=f": {only[0]}" if len(only) == 1 else "",  # the contents need not repeat the only benchmark

@@ -67,7 +67,7 @@ def compare(a: Row, b: Row) -> Comparison:
     low = high = p_seeds = None
     if len(by_seed) > 1:
         low, high, p_seeds = _over_seeds(by_seed)
-    return Comparison(float(by_seed.mean()), low, high, p_seeds, _over_recordings(by_recording), len(by_seed))
+    return Comparison(float(by_seed.mean()), low, high, p_seeds, over_recordings(by_recording), len(by_seed))
 
 
 def _over_seeds(difference: np.ndarray) -> tuple[float | None, float | None, float]:
@@ -79,7 +79,7 @@ def _over_seeds(difference: np.ndarray) -> tuple[float | None, float | None, flo
     return float(interval.low), float(interval.high), float(found.pvalue)
 
 
-def _over_recordings(difference: np.ndarray) -> float:
+def over_recordings(difference: np.ndarray) -> float:
     """p of the mean of the differences (n_test,) under exchange of their signs."""
     moved = difference[difference != 0]  # the others stay 0 whatever their sign
     if not len(moved):

@@ -11,7 +11,9 @@
   const RADIUS = 4.5; // of a joint
   const STEP = 0.12; // radians a key press
 
-  let player, recording, bodies; // what is shown
+  const NAMED = 3; // joints by activation: so many, the largest, have their names beside them
+
+  let player, recording, bodies, whole; // what is shown; whole: its frames in which somebody is
   let view = { ...FRONT };
   let frame = 0, playing = false, last = 0, due = 0;
 
@@ -75,6 +77,25 @@
     }));
   }
 
+  // How tall somebody stands in each frame; where a recording has lost everybody for a moment, resampling leaves a body
+  // shrunk between nobody and somebody: whole frames are those that show at least half of what most show.
+  function wholeFrames(found) {
+    const tall = Array.from({ length: recording.frames }, (_, t) => Math.max(0, ...found.map(
+      ({ frames }) => (frames[t] ? extent(frames[t]).radius : 0))));
+    const usual = [...tall].sort((a, b) => a - b).filter(Boolean);
+    return tall.flatMap((height, t) => (height > 0 && height >= usual[usual.length >> 1] / 2 ? [t] : []));
+  }
+
+  // Where a recording opens: when half of its motion has passed, at the next frame that is whole and not hidden.
+  function middle() {
+    const moved = whole.reduce((sum, t) => sum + recording.motion[t], 0);
+    let passed = 0;
+    const half = whole.find((t) => (passed += recording.motion[t]) >= moved / 2) ?? 0;
+    const seen = whole.filter((t) => !hidden().frames.includes(t));
+    return (seen.length ? seen : whole).reduce(
+      (best, t) => (Math.abs(t - half) < Math.abs(best - half) ? t : best), seen[0] ?? whole[0] ?? 0);
+  }
+
   // A point in metres → its place in the picture: turned about the vertical, tilted, seen from far away.
   function project(body, point) {
     const [x, y, z] = point.map((value, c) => value - body.middle[c]);
@@ -93,7 +114,7 @@
       body.bones = player.bones.map(() => svg("line"));
       body.joints = player.joints.map((name) => svg("g", { class: "joint" },
         svg("circle", { r: RADIUS }), svg("path", { class: "cross", d: "M-3,-3L3,3M-3,3L3,-3" }),
-        svg("title", {}, name)));
+        svg("title", {}, name), svg("text", { class: "name", x: 13, y: 4 }, name)));
       picture.append(body.floorLine);
       body.group = svg("g", { class: "body", "data-body": body.number }, ...body.bones, ...body.joints);
     }
@@ -119,6 +140,16 @@
     }
   }
 
+  // The joints that respond most, none a neighbour of another: their names would cover each other.
+  function named(sizes) {
+    const found = [];
+    for (const v of sizes.map((_, v) => v).sort((a, b) => sizes[b] - sizes[a])) {
+      const near = found.some((one) => player.bones.some((bone) => bone.includes(one) && bone.includes(v)));
+      if (found.length < NAMED && !near) found.push(v);
+    }
+    return found;
+  }
+
   const hidden = () => recording.masks[part("encoder").value] ?? { joints: [], frames: [] };
 
   // What an encoder does not see, and how large its joints are drawn: changes with the choice, not with the frame.
@@ -128,32 +159,37 @@
     const sizes = recording.activation?.[encoder];
     part("activations").style.visibility = sizes ? "" : "hidden";
     const sized = sizes && part("activation").checked;
+    const largest = sized ? named(sizes) : [];
     for (const body of bodies) {
       body.joints.forEach((joint, v) => {
         joint.classList.toggle("hidden", joints.includes(v));
-        joint.firstChild.setAttribute("r", sized ? 2 + 8 * sizes[v] : RADIUS);
+        joint.classList.toggle("named", largest.includes(v));
+        joint.firstChild.setAttribute("r", sized ? 2 + 9 * sizes[v] : RADIUS);
       });
       body.bones.forEach((line, index) => {
         line.classList.toggle("hidden", player.bones[index].some((v) => joints.includes(v)));
       });
     }
-    const top = Math.max(...recording.motion) || 1;
+    // Somebody who appears moves more than anyone who acts: of the scale are frames from one whole one to the next.
+    const acted = whole.filter((t) => whole.includes(t + 1)).map((t) => recording.motion[t]);
+    const top = Math.max(0, ...(acted.length ? acted : recording.motion)) || 1;
     const T = recording.frames;
     part("motion").setAttribute("viewBox", `0 0 ${T - 1} 100`);
     part("motion").replaceChildren(
       ...frames.flatMap((t) => [["shade", 0, 100], ["strip", 92, 8]].map(([name, y, height]) =>
         svg("rect", { class: name, "data-frame": t, x: t - 0.5, width: 1, y, height }))),
-      svg("path", { d: `M${recording.motion.map((score, t) => [t, 88 - 80 * score / top]).join("L")}` }),
+      svg("path", { d: `M${recording.motion.map((score, t) => [t, 88 - 80 * Math.min(1, score / top)]).join("L")}` }),
       svg("line", { class: "playhead", y1: 0, y2: 100 }),
     );
     const marked = frames.length ? "; marked: hidden frames" : "";
-    part("height").textContent = `Motion score, at most ${top.toPrecision(2)}${marked}`;
+    part("height").textContent = `Motion score, scale to ${top.toPrecision(2)}${marked}`;
     const crossed = joints.map((v) => player.joints[v]).join(", ") || "none";
     part("legend").replaceChildren(...(encoder === "" ? ["Nothing is hidden: choose an encoder to see its masks."] : [
       element("strong", "", encoder),
       ` does not see the joints drawn hollow and crossed in its joint-masked view (${crossed}), nor the marked frames `
         + `in its frame-masked view (${ranges(frames) || "none"}). Joints are drawn by lot for every batch; `
         + "this is one draw.",
+      ...(sized ? [` Joints are as large as ${encoder} responds to them; the largest have their names.`] : []),
     ]));
     if (bodies.some((body) => body.shift)) {
       part("legend").append(" The bodies are centred each by itself, as the networks get them; here they stand apart.");
@@ -177,7 +213,8 @@
     const picture = part("bodies").firstChild;
     picture.classList.toggle("dimmed", unseen);
     picture.setAttribute("aria-label", `${recording.name}, frame ${frame + 1}, bodies: ${there}`);
-    part("state").textContent = unseen ? `Frame ${frame + 1} is hidden from ${part("encoder").value}.` : "";
+    part("state").textContent = unseen ? `Frame ${frame + 1} is hidden from ${part("encoder").value}.`
+      : whole.length && !whole.includes(frame) ? `In frame ${frame + 1} nobody is found, or not yet whole.` : "";
     part("place").textContent = `frame ${frame + 1} of ${recording.frames}`;
     part("frame").value = frame;
     part("frame").setAttribute("aria-valuetext", `frame ${frame + 1} of ${recording.frames}`);
@@ -210,17 +247,18 @@
     player = players[name];
     const told = (one) => `${one.name} · ${player.classes[one.label]}`;
     fill(part("recording"), player.recordings.map(told), player.recordings.map((_, index) => index));
-    const before = part("encoder").value;
+    const chosen = part("encoder").options.length > 0, before = part("encoder").value;
     fill(part("encoder"), ["no encoder", ...player.encoders], ["", ...player.encoders]);
-    part("encoder").value = player.encoders.includes(before) ? before : "";
+    // A mask is what the player is for: the first encoder's is shown from the start.
+    part("encoder").value = player.encoders.includes(before) ? before : (!chosen && player.encoders[0]) || "";
     chooseRecording(0);
   }
 
   function chooseRecording(index) {
     recording = player.recordings[index];
     bodies = arrange(decode(recording, player.joints.length), player.joints.length);
-    // a recording may begin before anyone is seen
-    frame = bodies.length ? Math.min(...bodies.map((body) => body.frames.findIndex(Boolean))) : 0;
+    whole = wholeFrames(bodies);
+    frame = middle();
     part("frame").max = recording.frames - 1;
     const of = player.benchmark + (player.demonstration ? " (demonstration)" : "");
     part("title").textContent = `${of}: ${recording.name}, ${player.classes[recording.label]}`;
@@ -321,8 +359,4 @@
   part("benchmarks").hidden = names.length < 2;
   play(false);
   chooseBenchmark(names[0]);
-  // A mask is what the player is for: the first encoder's is shown from the start.
-  part("encoder").value = player.encoders[0] ?? "";
-  drawMask();
-  draw();
 })();

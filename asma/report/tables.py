@@ -6,8 +6,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Protocol
@@ -15,10 +16,21 @@ from typing import Any, Protocol
 import yaml
 from tabulate import tabulate
 
+from asma.report import headline as short
 from asma.report.collect import COLUMNS, Results, Row, Run
 
 NONE = "–"
 OURS, PUBLISHED = "this project", "published"
+CONTROL = "control: "
+WIDTH = 96  # of the terminal's sentences
+HOW = (
+    "Frozen: encoders as pretraining without labels left them, only a classifier learns on them; of single ones, the "
+    "untrained too, on standardised features. Without alignment: a plain head as large. Chance: always the commonest "
+    "class. "
+    "Verdicts are of the last column. Undecided: it may be luck; p, of a sign-flip test over the test recordings and "
+    "corrected for all that is asked of them, is not below 0.05. Another training may say otherwise."
+)
+BOLD = " Marked: the best of its column here."
 
 _COSTS = {"params": 1e6, "macs": 1e9, "flops": 1e9}  # units of the headline table
 
@@ -38,22 +50,26 @@ class Method:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table; `by` says whose figures they are, `runs` which runs made the cell of that number."""
+    """One line of a table; `by` says whose figures they are, `runs` which runs made the cell of that number, `best`
+    which cells are the best of their columns."""
 
     cells: list[str]
     by: str = OURS
     runs: Mapping[int, Sequence[Run]] = field(default_factory=dict)
+    best: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table before it is Markdown or HTML; the first `words` columns are text, the others numbers."""
+    """A table before it is Markdown or HTML; the first `words` columns are text, the others numbers; `points` are
+    sentences below it."""
 
     title: str
     caption: str
     header: list[str]
     words: int
     lines: list[Line] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
 
 
 @cache
@@ -117,14 +133,53 @@ def find(results: Results, benchmark: str, mode: Mode | None, stream: str) -> Ro
     return None
 
 
+def _marked(lines: Sequence[Line], columns: Sequence[int]) -> list[Line]:
+    """The lines with the best of this project's figures of each column marked, all of them where several are."""
+    best: dict[int, set[int]] = {}
+    for column in columns:
+        told = {n: line.cells[column].split(" / ")[0] for n, line in enumerate(lines) if line.by == OURS}
+        values = {n: float(cell) for n, cell in told.items() if cell != NONE}
+        for n in (n for n, value in values.items() if value == max(values.values())):
+            best.setdefault(n, set()).add(column)
+    return [replace(line, best=frozenset(best.get(n, ()))) for n, line in enumerate(lines)]
+
+
+def in_short(results: Results, benchmark: str) -> Table | None:
+    """What was learnt against what: the methods and their controls, a column a stream; the verdicts below it. None
+    where there is no method."""
+    found = short.entries(results, benchmark)
+    if not found:
+        return None
+    streams = [stream for stream in _streams(results) if any(stream in entry.rows for entry in found)]
+    lines = []
+    for entry in found:
+        shown = [entry.rows.get(stream) for stream in streams]
+        cells = [_number(row["accuracy"] if row else None, 1) for row in shown]
+        lines.append(Line([CONTROL * entry.control + entry.name, *cells], runs=_runs(results, shown, 1)))
+    lines = _marked(lines, range(1, 1 + len(streams)))
+    if (least := short.chance(results, benchmark)) is not None:
+        lines.append(Line([f"{CONTROL}chance", *[_number(least, 1)] * len(streams)]))
+    row, points = found[0].row, [verdict.sentence for verdict in short.verdicts(results, benchmark)]
+    sizes = f"Per cent of {row['n_test']} test recordings, {row['n_train']} to learn from"
+    caption = f"{sizes}; one training, seed {row['seed']}."
+    caption += semi_supervised([row for row in results.rows if row["benchmark"] == benchmark])
+    return Table(results.title(benchmark), caption, ["Method", *streams], 1, lines, points)
+
+
+def _streams(results: Results) -> list[str]:
+    """Columns of a table: each stream, and all together where there are several."""
+    return list(dict.fromkeys([*results.streams, last_stream(results)]))
+
+
 def headline(results: Results) -> Table:
     """The paper's Table 1 for the benchmarks at hand, its figures beside ours where the benchmark is the
     paper's."""
     columns = [b for b in results.benchmarks if any(r["benchmark"] == b and r["of"] == "probe" for r in results.rows)]
     stream, prefix = last_stream(results), f"{len(results.streams)}s-" if len(results.streams) > 1 else ""
-    header = ["Method", "Figures", "Params (M)", "MACs (G)", "FLOPs (G)"]
+    header = ["Method", "Figures"]
     for benchmark in columns:
         header += [f"{results.title(benchmark)} Lin.", f"{results.title(benchmark)} FT."]
+    header += ["Params (M)", "MACs (G)", "FLOPs (G)"]
     lines = []
     for method in methods(results):
         found = [
@@ -136,8 +191,8 @@ def headline(results: Results) -> Table:
         cost = [_scaled(costs[key] if costs else None, unit) for key, unit in _COSTS.items()]
         name = method.name if method.name.startswith("control") else prefix + method.name
         if any(found):
-            cells = [name, OURS, *cost, *(_number(row["accuracy"] if row else None, 1) for row in found)]
-            lines.append(Line(cells, runs=_runs(results, [costs] * len(cost) + found, 2)))
+            cells = [name, OURS, *(_number(row["accuracy"] if row else None, 1) for row in found), *cost]
+            lines.append(Line(cells, runs=_runs(results, found + [costs] * len(cost), 2)))
         if method.published:
             lines += _published_lines(columns, lambda row, m=method: row["method"] == m.published)
     lines += _published_lines(columns, lambda row: row["kind"] == "self-supervised")
@@ -154,7 +209,7 @@ def headline(results: Results) -> Table:
             " Published figures are as printed, some of them under FLOPs count what is a MAC here "
             f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1).{elsewhere(columns)}"
         )
-    return Table("Results", caption, header, 2, lines)
+    return Table("All methods", caption + BOLD, header, 2, _marked(lines, range(2, 2 + 2 * len(columns))))
 
 
 def semi_supervised(rows: Sequence[Row]) -> str:
@@ -175,7 +230,7 @@ def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
         if wanted(row) and any(cells):
             name = _named(row)
             cost = [_number(row.get("params"), 2), NONE, _number(row.get("flops"), 2)]
-            yield Line([name, PUBLISHED, *cost, *(_number(cell, 1) for cell in cells)], PUBLISHED)
+            yield Line([name, PUBLISHED, *(_number(cell, 1) for cell in cells), *cost], PUBLISHED)
 
 
 def _named(row: Mapping[str, Any]) -> str:
@@ -197,7 +252,7 @@ def elsewhere(benchmarks: Sequence[str]) -> str:
 
 def of_benchmark(results: Results, benchmark: str) -> Table:
     """Every result on one benchmark: stage × encoder × mode, a column a stream."""
-    streams = [*results.streams, *([last_stream(results)] if len(results.streams) > 1 else [])]
+    streams = _streams(results)
     own = [row for row in results.rows if row["benchmark"] == benchmark]
     found: dict[tuple[str, str, str, str | None], dict[str, Row]] = {}
     for row in own:
@@ -224,10 +279,11 @@ def of_benchmark(results: Results, benchmark: str) -> Table:
         f"Top-1 / top-5 accuracy in per cent, after the last epoch; {sizes['n_train']} recordings to train, "
         f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
     )
-    caption += semi_supervised(own)
+    caption += semi_supervised(own) + BOLD
     if any(line.by == PUBLISHED for line in lines):
         caption += f" Published: arXiv {paper()['source']['arxiv']}, Tables 1, 3, 6 and 8.{elsewhere([benchmark])}"
-    return Table(results.title(benchmark), caption, ["Stage", "Encoder", "Mode", *streams], 3, lines)
+    header = ["Stage", "Encoder", "Mode", *streams]
+    return Table(f"{results.title(benchmark)}: all results", caption, header, 3, _marked(lines, range(3, len(header))))
 
 
 def _published_beside(
@@ -285,9 +341,8 @@ def efficiency(results: Results) -> Table:
 
 def on_device(results: Results) -> Table:
     """The paper's Table 2 for the machine at hand, its figures beside ours where the benchmark is the paper's."""
-    header = ["Benchmark", "Network", "Form", "Stream", "Machine", "Accuracy", "Same answer", "Params (M)", "MACs (G)"]
+    header = ["Benchmark", "Network", "Form", "Stream", "Accuracy", "Same answer", "Params (M)", "MACs (G)"]
     header += [
-        "FLOPs (G)",
         "File (MB)",
         "Memory (MB)",
         "Process (MB)",
@@ -301,15 +356,16 @@ def on_device(results: Results) -> Table:
         for row in (row for row in results.device if row["benchmark"] == benchmark):
             cells = [results.title(benchmark), *_device_cells(row)]
             told: dict[str, Any] = {key: row[key] for key in ("processor", "threads", "torch") if key in row}
-            runs = {place: [Run(row["run"], told)] for place in range(5, len(cells)) if cells[place] != NONE}
+            runs = {place: [Run(row["run"], told)] for place in range(4, len(cells)) if cells[place] != NONE}
             lines.append(Line(cells, runs=runs))
         for row in paper()["table_2"]["rows"]:
             if benchmark in row["results"]:
                 lines.append(Line([results.title(benchmark), *_published_device_cells(row, benchmark)], PUBLISHED))
+    machines = " and ".join(dict.fromkeys(map(_machine, results.device)))
     caption = (
-        "One network of one stream, answering the test clips one at a time; what differs from run to run is what "
-        "this machine took when the table was made. Same answer: share of the test clips put into the same class as "
-        "by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
+        f"One network of one stream, answering the test clips one at a time on {machines}; what differs from run to "
+        "run is what that took when the table was made. Same answer: share of the test clips put into the same class "
+        "as by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
         "clip, beyond that of its imports; Process: all of it. Latency: median and 95th percentile; clips/s and "
         "frames/s follow from the median. A form in torch has the size of its weights file."
     )
@@ -321,7 +377,7 @@ def on_device(results: Results) -> Table:
             f" Published figures ({paper()['source']['title']}, Table 2) are of three streams; what their memory "
             "counts is not said; their frames per second are one over their latency and so stand under clips."
         )
-    return Table("Efficiency on this machine", caption, header, 5, lines)
+    return Table("Efficiency on this machine", caption, header, 4, lines)
 
 
 def network_name(row: Row) -> str:
@@ -329,17 +385,20 @@ def network_name(row: Row) -> str:
     return f"{row['model']} ({row['teacher']})"
 
 
+def _machine(row: Row) -> str:
+    return f"{row['processor']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+
+
 def _device_cells(row: Row) -> list[str]:
-    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-    words = [network_name(row), str(row["form"]), str(row["stream"]), f"{row['processor']}, {threads}"]
+    words = [network_name(row), str(row["form"]), str(row["stream"])]
     if "reason" in row:
-        return [*words, *[NONE] * 12]
+        return [*words, *[NONE] * 11]
     return [
         *words,
         _number(row["accuracy"], 2),
         _number(row["agreement"], 1),
         _scaled(row["params"], 1e6, 3),
-        *(_scaled(row[key], 1e9, 3) for key in ("macs", "flops")),
+        _scaled(row["macs"], 1e9, 3),
         _scaled(row["file_bytes"], 1e6),
         *(_scaled(value, 1e6, 1) for value in (row["peak_bytes"], row["peak_bytes"] + row["import_bytes"])),
         *(_number(row[key], 2) for key in ("latency_ms", "latency_p95_ms")),
@@ -348,14 +407,19 @@ def _device_cells(row: Row) -> list[str]:
 
 
 def _published_device_cells(row: Row, benchmark: str) -> list[str]:
-    told = [row["results"][benchmark]["finetuned"], None, row["params"], None, row["flops"], row["size_mb"], None]
+    told = [row["results"][benchmark]["finetuned"], None, row["params"], None, row["size_mb"], None]
     told += [row["memory_mb"], row["latency_ms"], None, row["fps"], None]
-    return [row["method"], NONE, "3s", f"{row['machine']}, {PUBLISHED}", *(_number(value, 2) for value in told)]
+    return [f"{row['method']}, {row['machine']}", PUBLISHED, "3s", *(_number(value, 2) for value in told)]
 
 
 def tables(results: Results) -> list[Table]:
-    """All of them, in the order of the report."""
-    parts = [headline(results), *(of_benchmark(results, benchmark) for benchmark in results.benchmarks)]
+    """All of them, in the order of the report: first what matters, of each benchmark."""
+    shortly = [in_short(results, benchmark) for benchmark in results.benchmarks]
+    parts = [table for table in shortly if table]
+    if parts:
+        parts[-1] = replace(parts[-1], caption=f"{parts[-1].caption} {HOW}{BOLD}")
+    parts.append(headline(results))
+    parts += [of_benchmark(results, benchmark) for benchmark in results.benchmarks]
     if results.efficiency:
         parts.append(efficiency(results))
     return [*parts, on_device(results)] if results.device else parts
@@ -387,37 +451,43 @@ def note(results: Shown) -> str | None:
 def pipe(table: Table) -> str:
     """A table in Markdown, without its title and caption."""
     align = ["left" if i < table.words else "right" for i in range(len(table.header))]
-    cells = [[cell.replace("|", "\\|") for cell in line.cells] for line in table.lines]
+    cells = [
+        [f"**{text}**" if n in line.best else text for n, text in enumerate(map(_escaped, line.cells))]
+        for line in table.lines
+    ]
     return tabulate(cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True)
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
 
 
 def markdown(results: Results) -> str:
     """results.md."""
-    parts = []
-    for depth, table in enumerate(tables(results)):
-        parts.append(f"{'#' if depth == 0 else '##'} {table.title}")
-        if depth == 0 and (said := note(results)):
-            parts.append(f"**{said}**")
-        parts += [pipe(table), table.caption]
+    parts = ["# Results"]
+    if said := note(results):
+        parts.append(f"**{said}**")
+    for table in tables(results):
+        points = "\n".join(f"- {point}" for point in table.points)
+        parts += filter(None, [f"## {table.title}", pipe(table), table.caption, points])
     return "\n\n".join(parts) + "\n"
 
 
 def terminal(results: Results) -> str:
-    """A line for each encoder and mode, a column a stream, top-1 only."""
+    """What was learnt, how good, against what: `in_short` of each benchmark. `collect.read` of a results.json gives
+    the same text as the results it was written from."""
+    shortly = [table for benchmark in results.benchmarks if (table := in_short(results, benchmark))]
     parts = []
-    for benchmark in results.benchmarks:
-        table = of_benchmark(results, benchmark)
-        cells = [
-            [" ".join(line.cells[1:3]) + ("" if line.by == OURS else f" ({line.by})")]
-            + [cell.split(" / ")[0] for cell in line.cells[3:]]
-            for line in table.lines
-        ]
-        header = [table.title, *table.header[3:]]
-        align = ("left", *["right"] * (len(header) - 1))
-        parts.append(
-            tabulate(cells, header, tablefmt="simple", colalign=align if cells else None, disable_numparse=True)
-        )
-    return "\n\n".join([*parts, *([said] if (said := note(results)) else [])])
+    for table in shortly:
+        cells = [["*" * (n in line.best) + text for n, text in enumerate(line.cells)] for line in table.lines]
+        align = ("left", *["right"] * (len(table.header) - 1))
+        header = [table.title, *table.header[1:]]
+        parts.append(tabulate(cells, header, tablefmt="simple", colalign=align, disable_numparse=True))
+        points = [textwrap.fill(f"- {point}", WIDTH, subsequent_indent="  ") for point in table.points]
+        caption = textwrap.fill(f"{table.caption} *: best of its column.", WIDTH)
+        parts.append("\n".join([caption, *points]))
+    last = [HOW if shortly else None, note(results)]
+    return "\n\n".join([*parts, *(textwrap.fill(said, WIDTH) for said in last if said)])
 
 
 def as_csv(results: Results) -> str:
@@ -430,8 +500,13 @@ def as_csv(results: Results) -> str:
 
 
 def as_json(results: Results) -> str:
-    """results.json: a list of the same rows."""
-    rows: list[Mapping[str, Any]] = [{key: row[key] for key in COLUMNS} for row in results.rows]
+    """results.json: a list of the same rows, with how many labels a row learnt from and `against` where it stands
+    against controls, as far as there are any."""
+    rows: list[Mapping[str, Any]] = [
+        {key: row[key] for key in COLUMNS}
+        | {key: row[key] for key in ("n_labelled", "against") if row.get(key) is not None}
+        for row in results.rows
+    ]
     return json.dumps(rows, indent=1, allow_nan=False) + "\n"
 
 

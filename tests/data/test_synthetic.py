@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.linear_model import RidgeClassifier
 
 from asma import skeleton
-from asma.data import clips, ntu, pku
+from asma.data import clips, ntu, parse, pku
 from asma.data.kinematics import ACTIONS
 from asma.data.recordings import Recording
 from asma.data.survey import Source
 from asma.data.synthetic import NTU_ACTIONS, PKU_ACTIONS, SUBJECTS, Synthesize, write_ntu, write_pku
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY = Synthesize(subjects=3, replications=1, videos=6)
 XSUB = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}
@@ -293,3 +296,10 @@ def test_ridge_on_pku_coordinates_is_neither_trivial_nor_impossible(tmp_path: Pa
     recordings = [recording for job in survey.jobs for recording in pku.read(job).recordings]
     assert len(recordings) == counts["instances"]
     assert 0.4 < _ridge(recordings, np.array([r.columns["cross_subject"] == "train" for r in recordings])) < 0.85
+
+
+def test_the_demonstrations_classes_are_listed_by_the_names_they_are_written_under() -> None:
+    # The parser reads lists; the generator needs none of the parser.
+    sets = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["sets"]
+    for name, actions in (("demo_ntu", NTU_ACTIONS), ("demo_pku", PKU_ACTIONS)):
+        assert parse.class_list(sets[name]["classes"], sets[name].get("class_count")) == actions

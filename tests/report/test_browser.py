@@ -184,7 +184,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
     browser = show()
     row = next(
         row
-        for row in browser.find_elements(By.CSS_SELECTOR, "#table-2 tbody tr")
+        for row in browser.find_elements(By.CSS_SELECTOR, "#table-5 tbody tr")
         if row.text.startswith("fuse both aligned_finetuned")
     )
     joint, *_, together = row.find_elements(By.CSS_SELECTOR, "button.run")
@@ -213,8 +213,9 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
 
 def test_the_player_moves_when_it_plays_and_stands_when_it_is_paused(show: Open) -> None:
     browser = show()
+    first = frame(browser)
     time.sleep(0.3)
-    assert frame(browser) == 0  # it does not start by itself
+    assert frame(browser) == first  # it does not start by itself
     still = places(browser)
     Select(part(browser, "speed")).select_by_visible_text("2 ×")
     part(browser, "play").click()
@@ -264,9 +265,9 @@ def test_the_bodies_turn_by_dragging_and_by_keys(show: Open) -> None:
     picture = part(browser, "bodies")
     front = places(browser)
     picture.send_keys(Keys.SHIFT + Keys.ARROW_LEFT)
-    turned = places(browser)
+    turned, still = places(browser), frame(browser)
     assert turned != front
-    assert frame(browser) == 0
+    assert frame(browser) == still
     part(browser, "front").click()
     assert places(browser) == front
     ActionChains(browser).drag_and_drop_by_offset(picture, 60, 20).perform()
@@ -345,23 +346,37 @@ def test_every_layout_and_number_of_bodies_is_drawn_where_the_json_says(show: Op
 def test_a_body_that_is_not_there_is_not_drawn(show: Open) -> None:
     browser = show()
     second = browser.find_elements(By.CSS_SELECTOR, "#player .body")[1]
+    part(browser, "bodies").send_keys(Keys.HOME)
     assert not second.is_displayed()  # it comes after a quarter of the clip
     part(browser, "bodies").send_keys(Keys.END)
     assert second.is_displayed()
 
 
 @pytest.mark.parametrize("seen", [True, False])
-def test_a_recording_begins_where_somebody_is_seen(
+def test_a_recording_opens_in_the_middle_of_its_motion_where_somebody_is_whole(
     show: Open, illustrate: Illustrate, tmp_path: Path, seen: bool
 ) -> None:
-    player = illustrate("demo_ntu_xsub")
+    player = illustrate("demo_ntu_xsub", bodies=1)
     first = player["recordings"][0]
-    length = len(base64.b64decode(first["xyz"])) // first["frames"]
-    empty = 3 if seen else first["frames"]
-    first["xyz"] = base64.b64encode(bytes(empty * length) + base64.b64decode(first["xyz"])[empty * length :]).decode()
+    T = first["frames"]
+    xyz = np.frombuffer(base64.b64decode(first["xyz"]), "<i2").reshape(T, -1).copy()
+    xyz[: 3 if seen else T] = 0  # nobody
+    xyz[3] //= 10  # half of the way from nobody to somebody
+    first["xyz"] = base64.b64encode(xyz.tobytes()).decode()
+    first["motion"] = [9.0, 9.0, 9.0, 9.0, *[0.5] * 6, *[1.0] * 3, *[0.0] * (T - 13)]
+    first["masks"]["lowdeg_highmot"] = {"joints": [], "frames": [10]}
     path = tmp_path / "page.html"
     path.write_text(page.render("Player", players={"demo_ntu_xsub": player}))
-    assert frame(show(path)) == (3 if seen else 0)
+    browser = show(path)
+    # half of the motion from frame 4 on has passed at number 9; with frame 9 hidden it is the next
+    assert frame(browser) == (9 if seen else 0)
+    first["masks"]["lowdeg_highmot"]["frames"] = [9, 10]
+    path.write_text(page.render("Player", players={"demo_ntu_xsub": player}))
+    assert frame(show(path)) == (8 if seen else 0)
+    if seen:
+        part(browser, "bodies").send_keys(Keys.HOME)
+        assert "nobody is found" in part(browser, "state").text
+        assert "scale to 1.0" in part(browser, "height").text  # whoever appears does not set the scale
 
 
 def test_predictions_are_bars_with_the_true_class_marked(show: Open) -> None:
@@ -386,6 +401,13 @@ def test_joints_can_be_drawn_by_activation(show: Open, illustrate: Illustrate) -
     part(browser, "activation").click()
     shares = illustrate("demo_ntu_xsub")["recordings"][0]["activation"]["lowdeg_highmot"]
     assert np.argsort(browser.execute_script(radii)).tolist() == np.argsort(np.float32(shares)).tolist()
+    told = browser.execute_script(
+        "return [...document.querySelectorAll('#player [data-body=\"0\"] .name')]"
+        ".flatMap((one) => getComputedStyle(one).display === 'none' ? [] : [one.textContent])"
+    )
+    joints = skeleton.load("kinect_v2").joints
+    assert len(told) == 3 and joints[int(np.argmax(shares))] in told
+    assert sum(shares[joints.index(name)] for name in told) > sum(sorted(shares)[-5:]) / 2
 
 
 def test_a_phone_shows_it_without_scrolling_sideways_and_in_letters_that_can_be_read(show: Open) -> None:
@@ -401,7 +423,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_and_in_letters_that_can_be_
         return found"""
     )
     assert small == []
-    table = browser.find_element(By.CSS_SELECTOR, "#table-0 .scroll")
+    table = browser.find_element(By.CSS_SELECTOR, "#table-3 .scroll")
     wide, left = browser.execute_script(
         """const [box] = arguments;
         box.scrollLeft = 150;
@@ -410,6 +432,36 @@ def test_a_phone_shows_it_without_scrolling_sideways_and_in_letters_that_can_be_
         table,
     )
     assert (wide, left) == (True, 0)  # it scrolls in its own box and the first column stays
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_of_a_table_or_of_the_first_picture_is_cut(show: Open, width: int) -> None:
+    browser = show(width=width)
+    assert browser.execute_script("return document.scrollingElement.scrollWidth") <= width
+    boxes = browser.execute_script(
+        """return [...document.querySelectorAll("main .scroll:has(table)")].map((box) => {
+          const cell = box.querySelector("tbody th");
+          const cut = [...box.querySelectorAll("th, td")].filter((one) => one.scrollWidth > one.clientWidth + 1);
+          return [box.ariaLabel, box.scrollWidth - box.clientWidth, getComputedStyle(box).overflowX,
+            getComputedStyle(cell).position, cut.length];
+        })"""
+    )
+    assert len(boxes) == 9
+    for name, beyond, overflow, first, cut in boxes:
+        assert (overflow, first, cut) == ("auto", "sticky", 0), name
+        if width == 1440 or name in ("demo_ntu_xsub (demonstration)", "ntu60_xsub"):
+            assert beyond <= 0, name  # where it fits, nothing has to be scrolled
+    bars = browser.execute_script(
+        """return [...document.querySelectorAll(".bars li")].map((one) => {
+          const track = one.querySelector(".track"), box = track.getBoundingClientRect();
+          const fill = parseFloat(getComputedStyle(track, "::before").width) / box.width;
+          return [fill, parseFloat(getComputedStyle(track, "::after").left) / box.width,
+            one.getBoundingClientRect().right];
+        })"""
+    )
+    assert [bar[0] for bar in bars] == pytest.approx([0.4] * (len(bars) - 1) + [0.66], abs=0.01)
+    assert [bar[1] for bar in bars] == pytest.approx([0.05] * len(bars), abs=0.01)
+    assert max(bar[2] for bar in bars) <= width
 
 
 def test_print_shows_everything_but_controls(show: Open) -> None:

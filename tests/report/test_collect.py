@@ -37,6 +37,7 @@ def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write
         "joint",
         10.0,
         20.0,
+        5.0,
         200,
         100,
         1_500_000,

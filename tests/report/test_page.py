@@ -15,8 +15,8 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from asma.report import figures, page
-from asma.report.collect import Results, collect
+from asma.report import figures, headline, page, tables
+from asma.report.collect import Results, collect, read
 from asma.report.tables import Line, Table
 
 Write = Callable[[Mapping[str, Any]], Path]
@@ -42,7 +42,7 @@ def test_the_page_needs_no_network_and_escapes_names(results: Results) -> None:
 
 def test_the_page_holds_every_table_and_figure(results: Results) -> None:
     text = page.html(results, figures.draw(results))
-    assert text.count("<table") == 2 + 3 + 1
+    assert text.count("<table") == 3 + 1 + 3 + 2
     assert text.count("<svg") == 3 + 2
     assert "prefers-color-scheme: dark" in text
     assert "#000000" not in text  # the drawing's ink is the page's
@@ -65,8 +65,33 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
     assert ["runs/ensemble/metrics.json", *["runs/transfer/to_demo/metrics.json"] * 3] in paths
     (bone,) = (runs[0] for runs in shown if "random/ntu60_xsub/bone" in runs[0]["path"] and "linear" in str(runs[0]))
     assert bone["filter"] == 'attributes.run_name = "probe@random-ntu60_xsub-bone"'
-    assert bone["mlflow"].endswith("?searchFilter=attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22")
+    assert bone["mlflow"].endswith("&searchFilter=attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22")
     assert dict(bone["told"])["seed"] == "1"
+
+
+def test_the_page_begins_with_a_sentence_and_a_bar_for_each_method_and_control(results: Results) -> None:
+    text = page.html(results, {})
+    opening = text.partition("<h1>")[2].partition("</header>")[0]
+    said = headline.sentence(results, "demo_ntu_xsub")
+    assert said is not None and said in opening
+    assert "demo_ntu_xsub (demonstration)" in opening
+    bars = re.findall(r"<li( class=\"control\")?><span>(.*?)</span>.*?--share: ([\d.]+)", opening)
+    assert [(name, bool(control), float(share)) for control, name, share in bars] == [
+        (one.name + " (joint only)" * (one.key == headline.RIDGE), one.control, one.row["accuracy"])
+        for one in headline.entries(results, "demo_ntu_xsub")
+    ]
+    assert "--chance: 5.0" in opening
+    assert 'class="opening"' not in page.render("Empty")
+
+
+def test_models_have_the_same_names_in_the_player_as_in_the_tables(results: Results, illustrate: Illustrate) -> None:
+    player = illustrate("ntu60_xsub")
+    player["recordings"][0]["predictions"][0]["model"] = "both aligned_finetuned"
+    text = page.html(results, {}, {"ntu60_xsub": player})
+    (shown,) = json.loads(re.findall(r'id="players">(.*?)</script>', text)[0]).values()
+    models = [one["predictions"][0]["model"] for one in shown["recordings"]]
+    assert models == ["fine-tuned ASMa", "aligned_probed"]
+    assert player["recordings"][0]["predictions"][0]["model"] == "both aligned_finetuned"  # not changed itself
 
 
 def test_figures_stand_under_the_headings_of_their_names(results: Results) -> None:
@@ -186,12 +211,14 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     done = table()
     assert (done.returncode, done.stderr) == (0, "")
     assert "demo_ntu_xsub (demonstration)" in done.stdout
-    assert "186 results: report/results.md, report/index.html" in done.stdout
+    assert "All 186 results: report/results.md, report/index.html" in done.stdout
     kept = {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
     assert {"results.md", "results.csv", "results.json", "index.html"} < kept.keys()
     for kind in ("results", "masked", "confusion_3s"):
         assert {f"{kind}_{name}.{end}" for name in params["benchmarks"] for end in ("png", "svg")} < kept.keys()
     assert 'id="masked_motion_demo_ntu_xsub"' in kept["index.html"].decode()
+    assert tables.terminal(read(tmp_path / "report" / "results.json")) in done.stdout
+    assert "better by" in done.stdout or "worse by" in done.stdout
 
     table()
     assert kept == {path.name: path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()}
