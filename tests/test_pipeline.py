@@ -309,17 +309,17 @@ def test_every_row_is_complete_and_within_reason(built: tuple[Project, Said]) ->
 def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
     runs = built[0].path / "runs"
     kept = {
-        "pretrain": {"weights.safetensors", "metrics.json"},
-        "probe": {"logits.npz", "metrics.json"},
-        "finetune": {"weights.safetensors", "logits.npz", "metrics.json"},
-        "fuse": {"weights.safetensors", "train_logits.npz", "logits.npz", "metrics.json"},
-        "distill": {"weights.safetensors", "logits.npz", "metrics.json"},
+        "pretrain": {"weights.safetensors", "curves.csv"},
+        "probe": {"logits.npz", "confusion.csv"},
+        "finetune": {"weights.safetensors", "logits.npz", "confusion.csv", "curves.csv"},
+        "fuse": {"weights.safetensors", "train_logits.npz", "logits.npz", "confusion.csv"},
+        "distill": {"weights.safetensors", "logits.npz", "confusion.csv", "curves.csv"},
     }
     for stage, files in kept.items():
         for word in ENCODERS if stage in ("pretrain", "probe", "finetune") else KINDS:
             for stream in STREAMS:
                 folder = runs / stage / word / BENCHMARK / stream
-                assert {path.name for path in folder.iterdir()} == files, folder
+                assert {path.name for path in folder.iterdir()} == {*files, "metrics.json"}, folder
     illustrated = runs / "illustrate" / BENCHMARK
     assert {path.name for path in illustrated.iterdir()} == {"player.json", "figures.npz", "metrics.json"}
     models = runs / "export" / "finetune" / BENCHMARK / "joint" / "models"
@@ -483,7 +483,7 @@ def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Pro
     # The pretrainings and what depends on them. The untrained control depends on the section `mask` like every
     # pretraining, but comes out as it was, so that what is judged on it stays.
     before = len(project.logged())
-    said = project.dvc("exp", "run", "--name", "fewer", "--set-param", "mask.joints=8")
+    said = project.dvc("exp", "run", "dvc.yaml", "--name", "fewer", "--set-param", "mask.joints=8")
     joint = ("joint",)
     expected = [
         *matrix("pretrain", ENCODERS, joint),
@@ -520,7 +520,7 @@ def test_an_encoder_that_is_no_longer_named_leaves_the_table(project: Project) -
 
 def test_an_experiment_in_a_folder_of_its_own_logs_to_the_one_store(project: Project) -> None:
     before = digests(project.path / "runs")
-    said = project.dvc("exp", "run", "--temp", "--name", "apart", "--set-param", "baseline.alpha=2")
+    said = project.dvc("exp", "run", "dvc.yaml", "--temp", "--name", "apart", "--set-param", "baseline.alpha=2")
     assert Counter(said.ran) == Counter([f"baseline@{BENCHMARK}", "table"])
     new = [run for run in project.logged() if run.data.tags.get("dvc.exp_name") == "apart"]
     assert Counter(run.info.run_name for run in new) == Counter(said.ran)

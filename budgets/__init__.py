@@ -1,0 +1,1 @@
+"""How the budgets of params.yaml were chosen: lines of settings, judged on validation subjects."""

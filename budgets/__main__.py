@@ -1,0 +1,187 @@
+"""Judge the settings of grid.yaml on validation subjects; write docs/budgets.md.
+
+    python -m budgets [name ...] [--jobs 2]
+
+A validation split takes its subjects from the training part, so that nothing here sees a test
+recording. Every line is run by the pipeline's own stages with other values than params.yaml has;
+what has been run with the same values is not run again. A name is a budget of grid.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from tabulate import tabulate
+
+from asma import params
+from asma.deployment.machine import processor
+from asma.training import fingerprint
+
+HERE = Path(__file__).parent
+RUNS = Path("runs/budgets")
+PAGE = Path("docs/budgets.md")
+STAGES = ("pretrain", "finetune")
+UNTRAINED = "untrained"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of a grid with one seed: what is trained, from which pretraining, with what changed."""
+
+    budget: str
+    benchmark: str
+    stage: str  # pretrain (then probed), or finetune
+    encoder: str
+    line: str
+    seed: int
+    stream: str
+
+    @property
+    def change(self) -> str:
+        """For a stage's --change."""
+        own = [] if self.line in (params.DEFAULT, UNTRAINED) else [self.line]
+        return "+".join([*own, f"seed={self.seed}"])
+
+    @property
+    def folder(self) -> Path:
+        """Named by the line and by everything it stands on, so that a changed default is run anew."""
+        read = params.read()
+        sections = ("mask", "augment", "encoder", "pretrain", "probe", "finetune", "run")
+        resolved = [params.section_of(read, name, self.budget) for name in sections]
+        key = fingerprint(json.dumps([resolved, self.change], sort_keys=True))[:12]
+        return RUNS / self.benchmark / self.stage / self.encoder / self.stream / key
+
+    def run(self) -> None:
+        """Run the stages of the line unless they have been; leave how long they took beside them."""
+        done = self.folder / "trial.json"
+        if done.is_file():
+            return
+        began = time.perf_counter()
+        axes = ("--encoder", self.encoder, "--stream", self.stream)
+        of = ("--benchmark", f"data/benchmarks/{self.benchmark}.h5", "--change", self.change)
+        weights = str(self.folder / "pretrained")
+        stage("pretrain", *axes, *of, "--out", weights)
+        trained = time.perf_counter() - began
+        judging = "probe" if self.stage == "pretrain" else "finetune"
+        stage(judging, *axes, *of, "--pretrained", weights, "--out", str(self.folder))
+        seconds = trained if self.stage == "pretrain" else time.perf_counter() - began - trained
+        told = {"line": self.line, "seed": self.seed, "seconds": seconds, "processor": processor()}
+        done.write_text(json.dumps(told), encoding="utf-8")
+
+    def outcome(self) -> dict[str, float]:
+        """Accuracy by mode, the last loss of what was trained, minutes and epochs."""
+        judged = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        found = {row["mode"]: row["accuracy"] for row in judged["results"]}
+        left = self.folder / "pretrained" if self.stage == "pretrain" else self.folder
+        trained = json.loads((left / "metrics.json").read_text(encoding="utf-8"))
+        for curve in trained["curves"].values():
+            found |= {"loss": curve[-1], "epochs": len(curve)}
+        told = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
+        return {**found, "minutes": told["seconds"] / 60}
+
+
+def stage(name: str, *words: str) -> None:
+    """Run a stage on one thread. Raises RuntimeError with what it said where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{name}", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} {' '.join(words)}\n{done.stdout}{done.stderr}")
+
+
+def trials(budget: str, grid: dict[str, Any]) -> Iterator[Trial]:
+    """All lines of a grid with all its seeds; the untrained encoder first."""
+    for name in STAGES:
+        for line in ([UNTRAINED] if name == "pretrain" else []) + grid.get(name, []):
+            for seed in grid["seeds"]:
+                encoder = grid["encoder"] if name == "pretrain" and line != UNTRAINED else "random"
+                yield Trial(budget, grid["benchmark"], name, encoder, line, seed, grid["stream"])
+
+
+def table(of: Iterable[Trial], chosen: str) -> str:
+    """A row a line: means over the seeds, with the deviation where there are several."""
+    lines: dict[str, list[dict[str, float]]] = {}
+    for trial in of:
+        lines.setdefault(trial.line, []).append(trial.outcome())
+    heads = list(dict.fromkeys(key for runs in lines.values() for run in runs for key in run))
+    heads = [*(h for h in heads if h not in ("epochs", "minutes")), "epochs", "minutes"]
+    rows = []
+    for line, runs in lines.items():
+        cells = []
+        for head in heads:
+            values = [run[head] for run in runs if head in run]
+            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 and head not in ("epochs", "minutes") else ""
+            cells.append(f"{np.mean(values):.{0 if head == 'epochs' else 1}f}{spread}" if values else "–")
+        rows.append([chosen if line == params.DEFAULT else f"`{line}`", *cells])
+    return tabulate(rows, ["line", *heads], tablefmt="pipe", disable_numparse=True)
+
+
+def page(grids: dict[str, Any]) -> str:
+    """docs/budgets.md: the notes, and of every budget the grid and what stands in params.yaml."""
+    parts = [(HERE / "notes.md").read_text(encoding="utf-8").rstrip()]
+    content = params.read()
+    for budget, grid in grids.items():
+        known = [t for t in trials(budget, grid) if (t.folder / "trial.json").is_file()]
+        if not known:
+            continue
+        split = content["sets"][params.dataset_of(grid["benchmark"], list(content["sets"]))[0]]["splits"]
+        told = split[grid["benchmark"].rpartition("_")[2]]
+        machines = sorted({json.loads((t.folder / "trial.json").read_text())["processor"] for t in known})
+        parts.append(
+            f"## {budget}\n\n`{grid['benchmark']}`, stream {grid['stream']}, seeds "
+            f"{', '.join(map(str, grid['seeds']))}: trained on {told['column']} "
+            f"{', '.join(map(str, told['train']))}, judged on {', '.join(map(str, told['test']))}, all of "
+            f"the training part. One thread of: {'; '.join(machines)}."
+        )
+        for name, words in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
+            if chosen := [t for t in known if t.stage == name]:
+                parts.append(f"{words}; per cent right:\n\n{table(chosen, '**chosen**')}")
+        values = {
+            name: section["budgets"][budget]
+            for name, section in content.items()
+            if isinstance(section, dict) and budget in section.get("budgets", {})
+        }
+        parts.append(f"Chosen:\n\n```yaml\n{yaml.safe_dump(values, sort_keys=False).rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    grids = yaml.safe_load((HERE / "grid.yaml").read_text(encoding="utf-8"))
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(grids)}; all if none is given")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trials at once, each on one thread")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(grids):
+        parser.error(f"found {', '.join(sorted(unknown))}; expected any of {', '.join(grids)}")
+    for budget in given.names or grids:
+        grid = grids[budget]
+        stage(
+            "split", "--benchmark", grid["benchmark"], "--clips", "data/clips", "--motion", "data/motion",
+            "--out", f"data/benchmarks/{grid['benchmark']}.h5",
+        )  # fmt: skip
+        waiting = list(trials(budget, grid))
+        with ThreadPoolExecutor(given.jobs) as pool:
+            for trial, _ in zip(waiting, pool.map(Trial.run, waiting), strict=True):
+                said = ", ".join(f"{key} {value:.1f}" for key, value in trial.outcome().items())
+                print(f"{budget} {trial.stage} {trial.line}, seed {trial.seed}: {said}", flush=True)
+        PAGE.write_text(page(grids), encoding="utf-8")
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
