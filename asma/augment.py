@@ -1,8 +1,10 @@
-"""Geometric augmentations T(·): temporal crop → shear → rotation → left-right flip.
+"""Geometric augmentations T(·): temporal crop → shear → rotation → left-right flip → proportions.
 
 The paper names crop, rotation and flip and says no more; order, strengths and ranges are those of PSTL's
 code, on which it builds. One draw a sample; one a batch (`draw: batch`) is PSTL's way and learns far less
-on small sets. Choosing (`sample`) and applying (`apply`) are two functions: the crop is an index map that
+on small sets. Proportions are not of the paper: each joint's distance from the centre is scaled by a
+factor of its own, the same in all frames. Of few people, who it is is what all views of a recording
+share, and an encoder learns that first; so it is taken away from them. Choosing (`sample`) and applying (`apply`) are two functions: the crop is an index map that
 also carries the motion scores along; shear and rotation are one 3 × 3 matrix. Where a batch has several views, what
 was drawn for them is computed together (`numbers` for each, then `drawn`): a step of a dozen small operations once.
 """
@@ -30,11 +32,12 @@ class Augment:
     tilt: float = 1.0  # degrees, uniform from 0, about the other two
     flip: float = 0.5  # probability that left and right change places (x is not negated)
     draw: str = "sample"  # one draw a sample, or one a batch (PSTL)
+    proportions: float = 0.0  # factors of the joints uniform in (1 − p, 1 + p); 0 = off
 
     def __post_init__(self) -> None:
         if self.draw not in DRAWS:
             raise ValueError(f"augment.draw: found {self.draw!r}, expected one of {', '.join(DRAWS)}")
-        for key in ("crop", "shear", "rotate", "tilt"):
+        for key in ("crop", "shear", "rotate", "tilt", "proportions"):
             if getattr(self, key) < 0:
                 raise ValueError(f"augment.{key}: found {getattr(self, key)}, expected 0 or more")
         if not 0 <= self.flip <= 1:
@@ -72,6 +75,7 @@ class Numbers(NamedTuple):
     axis: Tensor  # (N, 1) int64, the one turned about most
     turn: Tensor  # (N, 1)
     flip: Tensor  # (N,)
+    factors: Tensor  # (N, V·M), or (N, 0) where they are off
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,12 @@ class Draw:
     frames: Tensor  # (N, T) int64: frame t of the view is frame frames[n, t] of the clip
     matrix: Tensor  # (N, 3, 3): channel map, applied to column vectors
     flip: Tensor  # (N,) bool
+    factors: Tensor | None = None  # (N, V·M): of every joint of every body; None: as they are
 
     def __getitem__(self, samples: slice) -> Draw:
         """What was drawn for some of the samples."""
-        return Draw(self.frames[samples], self.matrix[samples], self.flip[samples])
+        factors = None if self.factors is None else self.factors[samples]
+        return Draw(self.frames[samples], self.matrix[samples], self.flip[samples], factors)
 
 
 def crop_frames(start: Tensor, T: int, pad: int) -> Tensor:
@@ -111,8 +117,8 @@ def rotation(angles: Tensor) -> Tensor:
     return z @ y @ x
 
 
-def numbers(how: Augment, N: int, T: int, generator: Generator) -> Numbers:
-    """Random numbers for N samples of T frames, on the generator's device."""
+def numbers(how: Augment, N: int, T: int, generator: Generator, columns: int = 0) -> Numbers:
+    """Random numbers for N samples of T frames and V·M columns, on the generator's device."""
     device, draws = generator.device, 1 if how.draw == "batch" else N
 
     def uniform(*shape: int) -> Tensor:
@@ -125,6 +131,7 @@ def numbers(how: Augment, N: int, T: int, generator: Generator) -> Numbers:
         axis=torch.randint(0, 3, (draws, 1), generator=generator, device=device),
         turn=uniform(draws, 1),
         flip=uniform(draws),
+        factors=uniform(draws, columns if how.proportions else 0),
     )
     return found if draws == N else Numbers(*(number.expand(N, *number.shape[1:]) for number in found))
 
@@ -137,12 +144,13 @@ def drawn(how: Augment, T: int, *views: Numbers) -> Draw:
     angles = (found.tilt * math.radians(how.tilt)).scatter(1, found.axis, found.turn * math.radians(how.rotate))
     with torch.autocast(eye.device.type, enabled=False):
         matrix = rotation(angles) @ shear
-    return Draw(crop_frames(found.start, T, how.pad(T)), matrix, found.flip < how.flip)
+    factors = 1 + (found.factors * 2 - 1) * how.proportions if how.proportions else None
+    return Draw(crop_frames(found.start, T, how.pad(T)), matrix, found.flip < how.flip, factors)
 
 
-def sample(how: Augment, N: int, T: int, generator: Generator) -> Draw:
-    """Draw an augmentation for N samples of T frames, on the generator's device."""
-    return drawn(how, T, numbers(how, N, T, generator))
+def sample(how: Augment, N: int, T: int, generator: Generator, columns: int = 0) -> Draw:
+    """Draw an augmentation for N samples of T frames and V·M columns, on the generator's device."""
+    return drawn(how, T, numbers(how, N, T, generator, columns))
 
 
 def sides(x: Tensor, mirror: Tensor, how: Augment) -> Tensor:
@@ -178,4 +186,6 @@ def apply(both: Tensor, draw: Draw) -> Tensor:
     shape = len(of), C, rows.shape[1], C  # the three channels behind every channel of every frame
     weights = draw.matrix[:, :, None].expand(shape).reshape(-1, C)
     rows = rows[:, None].expand(shape).reshape(-1, C)
-    return F.embedding_bag(rows, both.reshape(-1, V * M), per_sample_weights=weights, mode="sum").view(*shape[:3], V, M)
+    x = F.embedding_bag(rows, both.reshape(-1, V * M), per_sample_weights=weights, mode="sum")
+    x = x.view(*shape[:3], V, M)
+    return x if draw.factors is None else x.mul_(draw.factors.view(-1, 1, 1, V, M))

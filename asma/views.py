@@ -59,14 +59,15 @@ class AsmaViews:
 
         Raises ValueError where the masks would leave no joint or no frame.
         """
-        N, _, T, _, _ = x.shape
+        N, _, T, V, M = x.shape
         self.mask.check(self.skeleton, T)
         if self.mirror.device != x.device:
             self.mirror = self.mirror.to(x.device)
         sides = augment.sides(x, self.mirror, self.augmenting)
-        anchor, joint_masked = (augment.numbers(self.augmenting, N, T, generator) for _ in range(2))
+        of = self.augmenting, N, T, generator, V * M
+        anchor, joint_masked = augment.numbers(*of), augment.numbers(*of)
         kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)
-        frame_masked = augment.numbers(self.augmenting, N, T, generator)
+        frame_masked = augment.numbers(*of)
         drawn = augment.drawn(self.augmenting, T, anchor, joint_masked, frame_masked)
 
         first, second = augment.apply(sides, drawn[: 2 * N]).split(N)

@@ -250,3 +250,23 @@ def test_bad_parameters_are_errors_that_name_the_key() -> None:
         Augment(draw="epoch")
     with pytest.raises(ValueError, match="augment.flip: found 1.5, expected a probability"):
         Augment(flip=1.5)
+
+
+def test_proportions_scale_a_joint_alike_in_all_frames(generator: Generator) -> None:
+    x = torch.randn(5, 3, 6, 25, 2, generator=generator)
+    how = replace(OFF, proportions=0.4)
+    draw = augment.sample(how, 5, 6, generator, 50)
+    factor = apply(x, draw) / x
+    assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor), rtol=1e-4)
+    drawn = factor[:, 0, 0]
+    assert 0.6 <= drawn.min() < 0.75 and 1.25 < drawn.max() <= 1.4
+    assert len(drawn.flatten().round(decimals=4).unique()) > 30  # of every joint, body and sample its own
+
+
+def test_without_proportions_nothing_more_is_drawn(generator: Generator) -> None:
+    states = []
+    for columns in (0, 8):
+        one = Generator().manual_seed(5)
+        augment.sample(OFF, 3, 6, one, columns)
+        states.append(torch.rand(1, generator=one))
+    assert torch.equal(*states)

@@ -53,10 +53,10 @@ def finetune(
     Returns the mean loss of every epoch.
     """
     both = nn.ModuleDict({"encoder": encoder, "head": head})
-    T = x.shape[2]
+    T, columns = x.shape[2], x.shape[3] * x.shape[4]
 
     def loss(index: Tensor, generator: Generator) -> Tensor:
-        drawn = augment.sample(how.augment, len(index), T, generator)
+        drawn = augment.sample(how.augment, len(index), T, generator, columns)
         h = pool(encoder(augment.apply(augment.sides(x[index], mirror, how.augment), drawn)))
         return F.cross_entropy(head(h).float(), labels[index])
 
