@@ -24,31 +24,35 @@ class Pretrain(Fit):
     """Section `pretrain` of the parameters."""
 
     method: str = "asma"
-    projector: int = 6144  # P, width of all three layers
+    projector: int = 6144  # P, width of all its layers
+    projector_layers: int = 3
     redundancy: float = 2e-4  # λ of Eq. 6–7; it acts through λ·P
     centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
     dropout: float = 0.5  # of the encoder while it learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.projector < 1:
-            raise ValueError(f"pretrain.projector: found {self.projector}, expected 1 or more")
+        for key in ("projector", "projector_layers"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"pretrain.{key}: found {getattr(self, key)}, expected 1 or more")
         check_dropout("pretrain", self.dropout)
 
 
 class Projector(nn.Sequential):
-    """Three linear maps without bias, dim → P → P → P, BN and ReLU between them (Barlow Twins)."""
+    """Linear maps without bias, dim → P → … → P, BN and ReLU between them; three in Barlow Twins.
 
-    def __init__(self, dim: int, width: int) -> None:
-        super().__init__(
-            nn.Linear(dim, width, bias=False),
-            nn.BatchNorm1d(width),
-            nn.ReLU(inplace=True),
-            nn.Linear(width, width, bias=False),
-            nn.BatchNorm1d(width),
-            nn.ReLU(inplace=True),
-            nn.Linear(width, width, bias=False),
-        )
+    A single one leaves no other way to an embedding of many directions than features of many.
+    """
+
+    def __init__(self, dim: int, width: int, layers: int = 3) -> None:
+        parts: list[nn.Module] = [nn.Linear(dim, width, bias=False)]
+        for _ in range(layers - 1):
+            parts += [
+                nn.BatchNorm1d(width),
+                nn.ReLU(inplace=True),
+                nn.Linear(width, width, bias=False),
+            ]
+        super().__init__(*parts)
 
     def forward(self, x: Tensor, views: int = 1) -> Tensor:
         """x (views·N, dim), one view after another → (views·N, P).
@@ -68,7 +72,7 @@ class Asma(Method):
     def __init__(self, encoder: Backbone, views: AsmaViews, how: Pretrain) -> None:
         super().__init__()
         self.encoder, self.views, self.how = encoder, views, how
-        self.projector = Projector(encoder.dim, how.projector)
+        self.projector = Projector(encoder.dim, how.projector, how.projector_layers)
 
     def embed(self, views: Views) -> list[Tensor]:
         """Standardised projected embeddings (N, P) of anchor, joint-masked and frame-masked view, float32."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from asma import losses, skeleton
 from asma.augment import Augment
@@ -122,3 +122,12 @@ def test_twenty_steps_on_one_batch_lower_the_loss(x: Tensor, scores: Tensor, gen
         optimiser.step()
     after = sum(loss().item() for _ in range(3)) / 3
     assert after < 0.8 * before
+
+
+@pytest.mark.parametrize(("layers", "linear", "norms"), [(1, 1, 0), (2, 2, 1), (3, 3, 2)])
+def test_a_projector_has_the_layers_that_were_asked_for(layers: int, linear: int, norms: int) -> None:
+    kinds = [type(layer) for layer in Projector(4, 8, layers)]
+    assert (kinds.count(nn.Linear), kinds.count(nn.BatchNorm1d)) == (linear, norms)
+    assert kinds[0] is kinds[-1] is nn.Linear
+    with pytest.raises(ValueError, match=r"pretrain\.projector_layers: found 0, expected 1 or more"):
+        replace(HOW, projector_layers=0)
