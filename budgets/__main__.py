@@ -10,6 +10,7 @@ what has been run with the same values is not run again. A name is a budget of g
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -108,13 +109,13 @@ def trials(budget: str, grid: dict[str, Any]) -> Iterator[Trial]:
     """All lines of a grid with all its seeds; the untrained encoder first."""
     for name in STAGES:
         for line in ([UNTRAINED] if name == "pretrain" else []) + grid.get(name, []):
-            for seed in grid["seeds"]:
-                encoder = grid["encoder"] if name == "pretrain" and line != UNTRAINED else "random"
-                yield Trial(budget, grid["benchmark"], name, encoder, line, seed, grid["stream"])
+            encoder = grid["encoder"] if name == "pretrain" and line != UNTRAINED else "random"
+            for benchmark, seed in itertools.product(grid["benchmarks"], grid["seeds"]):
+                yield Trial(budget, benchmark, name, encoder, line, seed, grid["stream"])
 
 
 def table(of: Iterable[Trial], chosen: str) -> str:
-    """A row a line: means over the seeds, with the deviation where there are several."""
+    """A row a line: means over the splits and seeds, with the deviation where there are several."""
     lines: dict[str, list[dict[str, float]]] = {}
     for trial in of:
         lines.setdefault(trial.line, []).append(trial.outcome())
@@ -139,14 +140,16 @@ def page(grids: dict[str, Any]) -> str:
         known = [t for t in trials(budget, grid) if (t.folder / "trial.json").is_file()]
         if not known:
             continue
-        split = content["sets"][params.dataset_of(grid["benchmark"], list(content["sets"]))[0]]["splits"]
-        told = split[grid["benchmark"].rpartition("_")[2]]
+        whom = []
+        for benchmark in grid["benchmarks"]:
+            dataset, split = params.dataset_of(benchmark, list(content["sets"]))
+            told = content["sets"][dataset]["splits"][split]
+            words = [f"{told['column']} {', '.join(map(str, told[part]))}" for part in ("train", "test")]
+            whom.append(f"`{benchmark}` learns from {words[0]} and is judged on {words[1]}")
         machines = sorted({json.loads((t.folder / "trial.json").read_text())["processor"] for t in known})
         parts.append(
-            f"## {budget}\n\n`{grid['benchmark']}`, stream {grid['stream']}, seeds "
-            f"{', '.join(map(str, grid['seeds']))}: trained on {told['column']} "
-            f"{', '.join(map(str, told['train']))}, judged on {', '.join(map(str, told['test']))}, all of "
-            f"the training part. One thread of: {'; '.join(machines)}."
+            f"## {budget}\n\nStream {grid['stream']}, seeds {', '.join(map(str, grid['seeds']))}. "
+            f"{'; '.join(whom)}: all of the training part. One thread of {'; '.join(machines)}."
         )
         for name, words in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
             if chosen := [t for t in known if t.stage == name]:
@@ -170,10 +173,10 @@ def main() -> None:
         parser.error(f"found {', '.join(sorted(unknown))}; expected any of {', '.join(grids)}")
     for budget in given.names or grids:
         grid = grids[budget]
-        stage(
-            "split", "--benchmark", grid["benchmark"], "--clips", "data/clips", "--motion", "data/motion",
-            "--out", f"data/benchmarks/{grid['benchmark']}.h5",
-        )  # fmt: skip
+        for name in grid["benchmarks"]:
+            out = f"data/benchmarks/{name}.h5"
+            of = ("--clips", "data/clips", "--motion", "data/motion", "--out", out)
+            stage("split", "--benchmark", name, *of)
         waiting = list(trials(budget, grid))
         with ThreadPoolExecutor(given.jobs) as pool:
             for trial, _ in zip(waiting, pool.map(Trial.run, waiting), strict=True):
