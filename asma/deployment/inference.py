@@ -55,7 +55,8 @@ class Compact(nn.Module):
             there = present(x)
             of = there.flatten().nonzero()[:, 0]
             known = self._tokens(x.reshape(N * M, T, V, C).index_select(0, of))
-            bodies = torch.zeros_like(self.nobody).expand(N * M, -1, -1, -1).index_copy(0, of, known)
+            # not an expanded zero: what torch compiles writes into the one element that it is
+            bodies = known.new_zeros(N * M, *known.shape[1:]).index_copy(0, of, known)
             return self.head(averaged(bodies.unflatten(0, (N, M)), there))
         x = x.reshape(N * M, T, V, C)
         # the first body is computed whoever it is: no library likes a batch of none

@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
 from asma.backbones import Encoder
+from asma.backbones.base import Backbone
 from asma.deployment import inference
 from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
@@ -62,9 +63,17 @@ def clips(generator: Generator) -> Tensor:
     return x
 
 
+def skip(net: nn.Module, absent: str) -> None:
+    for module in net.modules():
+        if isinstance(module, Backbone):
+            module.absent = absent
+
+
+@pytest.mark.parametrize("absent", ["computed", "skipped"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_logits_are_those_of_the_network(name: str, build: Build, generator: Generator) -> None:
+def test_the_logits_are_those_of_the_network(name: str, absent: str, build: Build, generator: Generator) -> None:
     net = build(name)
+    skip(net, absent)
     found = inference.compact(net, SHAPE)
     x = clips(generator)
     expected = net(x).detach()
@@ -120,8 +129,22 @@ def test_clips_of_another_shape_are_an_error_that_names_both(shape: tuple[int, .
 
 
 @pytest.mark.slow
-def test_it_can_be_exported_for_any_batch_whoever_is_there(build: Build, generator: Generator) -> None:
+@pytest.mark.parametrize("absent", ["computed", "skipped"])
+def test_it_can_be_compiled_whoever_is_there(absent: str, build: Build, generator: Generator) -> None:
     net = build("student")
+    skip(net, absent)
+    compiled = torch.compile(inference.compact(net, SHAPE), dynamic=False)
+    x = clips(generator)
+    with torch.no_grad():
+        for part in (x[:1], x[1:2], x[2:3]):
+            torch.testing.assert_close(compiled(part), net(part), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("absent", ["computed", "skipped"])
+def test_it_can_be_exported_for_any_batch_whoever_is_there(absent: str, build: Build, generator: Generator) -> None:
+    net = build("student")
+    skip(net, absent)
     found: Compact = inference.compact(net, SHAPE)
     with torch.no_grad():
         example = torch.ones(2, *SHAPE)
