@@ -1,12 +1,15 @@
 """Geometric augmentations T(·): temporal crop → shear → rotation → left-right flip → proportions.
 
-The paper names crop, rotation and flip and says no more; order, strengths and ranges are those of PSTL's
-code, on which it builds. One draw a sample; one a batch (`draw: batch`) is PSTL's way and learns far less
-on small sets. Proportions are not of the paper: each joint's distance from the centre is scaled by a
-factor of its own, the same in all frames. Of few people, who it is is what all views of a recording
-share, and an encoder learns that first; so it is taken away from them. Choosing (`sample`) and applying (`apply`) are two functions: the crop is an index map that
-also carries the motion scores along; shear and rotation are one 3 × 3 matrix. Where a batch has several views, what
-was drawn for them is computed together (`numbers` for each, then `drawn`): a step of a dozen small operations once.
+The paper names crop, rotation and flip and says no more; order, strengths and ranges are those of
+PSTL's code, on which it builds. One draw a sample; one a batch (`draw: batch`) is PSTL's way and
+learns far less on small sets. Proportions are not of the paper: each joint's distance from the
+centre is scaled by a factor of its own, the same in all frames. With few people, who it is is what
+all views of a recording share, and an encoder learns that first; so it is taken away from them.
+
+Choosing (`sample`) and applying (`apply`) are two functions: the crop is an index map that also
+carries the motion scores along; shear and rotation are one 3 × 3 matrix. Where a batch has several
+views, what was drawn for them is computed together (`numbers` for each, then `drawn`): a step of a
+dozen small operations once.
 """
 
 from __future__ import annotations

@@ -129,6 +129,7 @@ def test_clips_of_another_shape_are_an_error_that_names_both(shape: tuple[int, .
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")
 @pytest.mark.parametrize("absent", ["computed", "skipped"])
 def test_it_can_be_compiled_whoever_is_there(absent: str, build: Build, generator: Generator) -> None:
     net = build("student")
