@@ -22,7 +22,7 @@ from asma.training import Run
 def main(benchmark: Path, runs: Path, out: Path) -> None:
     bench, content = Benchmark(benchmark), params.read()
     seed, streams, weights = content["seed"], content["streams"], content["ensemble"]["weights"]
-    how, mask = params.load("illustrate", Illustrate), params.load("mask", Mask)
+    how, mask = params.load("illustrate", Illustrate), params.load("mask", Mask, bench.budget)
     architecture, run = params.load("encoder", Encoder, bench.budget), params.load("run", Run, bench.budget)
     fuse, distill = params.load("fuse", Fuse, bench.budget), params.load("distill", Distill, bench.budget)
     how.check(streams)

@@ -15,7 +15,7 @@ from asma.progress import progress
 
 def main(dataset: str, recordings: Path, out: Path, metrics: Path) -> None:
     set_ = params.load(f"sets.{dataset}", Set)
-    how = params.load("prepare", clips.Prepare)
+    how = params.load("prepare", clips.Prepare, set_.budget)
     with tracking.run("prepare", dataset=dataset) as log, Store(recordings) as store:
         log.params({"prepare": asdict(how), "bodies": set_.bodies})
 

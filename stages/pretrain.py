@@ -25,7 +25,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
     draws = seed + OTHER * (masking.number(encoder) - 1)
     how = params.load("pretrain", Pretrain, bench.budget)
-    architecture, mask = params.load("encoder", Encoder, bench.budget), params.load("mask", Mask)
+    architecture, mask = params.load("encoder", Encoder, bench.budget), params.load("mask", Mask, bench.budget)
     augmenting = params.load("augment", Augment, bench.budget).without(bench.without)
     scoring, run = params.load("motion", Motion), params.load("run", Run, bench.budget)
     device = run.start()
