@@ -82,7 +82,7 @@ def _over_seeds(difference: np.ndarray) -> tuple[float | None, float | None, flo
 def over_recordings(difference: np.ndarray) -> float:
     """p of the mean of the differences (n_test,) under exchange of their signs."""
     moved = difference[difference != 0]  # the others stay 0 whatever their sign
-    if not len(moved):
+    if len(moved) < 2:  # of a single one either sign is as far from 0
         return 1.0
     found = stats.permutation_test(
         (moved,),

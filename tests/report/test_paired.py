@@ -112,3 +112,8 @@ def test_of_several_p_each_is_corrected_by_how_many_are_left() -> None:
     assert holm([0.04, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
     assert holm([0.03, 0.01, 0.5, 0.04]) == pytest.approx([0.09, 0.04, 0.5, 0.09])  # never below a smaller one's
     assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("moved", [[], [1.0], [-1.0]])
+def test_no_recording_or_a_single_one_that_differs_says_nothing(moved: list[float]) -> None:
+    assert paired.over_recordings(np.array([0.0, 0.0, *moved])) == 1.0
