@@ -151,9 +151,9 @@ def page(grids: dict[str, Any]) -> str:
             f"## {budget}\n\nStream {grid['stream']}, seeds {', '.join(map(str, grid['seeds']))}. "
             f"{'; '.join(whom)}: all of the training part. One thread of {'; '.join(machines)}."
         )
-        for name, words in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
+        for name, title in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
             if chosen := [t for t in known if t.stage == name]:
-                parts.append(f"{words}; per cent right:\n\n{table(chosen, '**chosen**')}")
+                parts.append(f"{title}; per cent right:\n\n{table(chosen, '**chosen**')}")
         values = {
             name: section["budgets"][budget]
             for name, section in content.items()

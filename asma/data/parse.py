@@ -327,10 +327,10 @@ def parse(
         "up": up,
     }
     try:
-        with closing(recordings()) as found:
+        with closing(recordings()) as read:
             write(
                 out,
-                found,
+                read,
                 classes=survey.classes,
                 dataset=dataset,
                 format=format,
