@@ -5,12 +5,10 @@ Nothing that DVC keeps is needed, so this holds in a fresh clone too. Nothing is
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,8 +17,7 @@ from dvc.utils import serialize, strictyaml
 from dvc.utils.serialize import _yaml
 
 from asma import repro
-from asma.report import tables
-from asma.report.collect import Results
+from asma.report import collect, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 REMEDY = "`make repro`, then commit dvc.lock, report/ and README.md with it"
@@ -86,22 +83,8 @@ def test_what_is_not_of_this_code_is_named_and_absent_data_are_not(
     assert told.startswith("probe: command: changed; asma/layouts: modified")
 
 
-def reported() -> Results:
-    """The rows of report/results.json, as far as the table on the terminal needs them."""
-    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    rows = json.loads((ROOT / repro.REPORT / "results.json").read_text(encoding="utf-8"))
-    return Results(
-        rows=[{**row, "n_labelled": None, "precision": None, "run": ""} for row in rows],
-        benchmarks=list(dict.fromkeys(row["benchmark"] for row in rows)),
-        streams=params["streams"],
-        encoders=params["encoders"],
-        demonstrations=frozenset(row["benchmark"] for row in rows if row["demonstration"]),
-    )
-
-
 def test_the_table_in_the_readme_is_the_reports() -> None:
-    results = reported()
-    shown = tables.terminal(results).removesuffix(tables.note(results) or "").strip()
+    shown = tables.terminal(collect.read(ROOT / repro.REPORT / "results.json")).strip()
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert shown in [block.strip() for block in blocks], (
         f"README.md: found no ```text block that is the table of report/results.json; {REMEDY}:\n{shown}"
