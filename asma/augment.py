@@ -43,6 +43,8 @@ class Augment:
         for key in ("crop", "shear", "rotate", "tilt", "proportions"):
             if getattr(self, key) < 0:
                 raise ValueError(f"augment.{key}: found {getattr(self, key)}, expected 0 or more")
+        if self.proportions >= 1:  # a joint would change sides through the centre
+            raise ValueError(f"augment.proportions: found {self.proportions}, expected less than 1")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"augment.flip: found {self.flip}, expected a probability")
 

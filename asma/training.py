@@ -67,7 +67,7 @@ class Fit:
         ):
             if not getattr(self, key) >= least:  # NaN is not either
                 raise ValueError(f"{key}: found {getattr(self, key)}, expected {least} or more")
-        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+        if 0 < self.epochs <= self.warmup_epochs:
             raise ValueError(
                 f"warmup_epochs: found {self.warmup_epochs}, expected fewer than the {self.epochs} epochs: "
                 "the rate rises through all of a warm-up, from 0 in its first epoch"
@@ -80,7 +80,7 @@ class Run:
 
     device: str = "auto"  # cuda where there is one, else cpu
     precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are never in 16 bits. auto:
-    # the faster of bf16 and fp32, see `chosen`. tf32 exists on NVIDIA GPUs only, for all products
+    # the faster of bf16 and fp32, see `about`. tf32 exists on NVIDIA GPUs only, for all products
     threads: int = 0  # 0 = as many as torch finds
     compile: str = "auto"  # pretraining's networks by torch.compile: on, off, or where it pays, which is on a GPU
     deterministic: bool = True  # the same bytes from the same stage; False lets torch choose faster kernels
@@ -124,8 +124,10 @@ class Run:
     def accelerate(self, *networks: nn.Module, device: torch.device) -> None:
         """Have torch compile the networks in place, where `compile` says so; their weights keep their names.
 
-        On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU.
+        On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU. A network
+        that skips who is absent stays as it is: how many people a batch has is not known beforehand.
         """
+        networks = tuple(n for n in networks if getattr(n, "absent", "computed") != "skipped")
         if self.compile == "on" or (self.compile == "auto" and device.type == "cuda"):
             torch.use_deterministic_algorithms(self.deterministic)  # here the compiler is to know it too
             for network in networks:
@@ -384,13 +386,15 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in modules]
     for module in modules:
         module.eval().requires_grad_(False)
-    yield
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
     for module, held in zip(modules, before, strict=True):
         changed = [k for k, v in module.state_dict().items() if not torch.equal(v, held[k])]
         if changed or module.training:
             raise RuntimeError(f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}")
-    for parameter in learning:
-        parameter.requires_grad_(True)
 
 
 def save_weights(path: Path, **modules: nn.Module) -> None:

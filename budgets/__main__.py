@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -56,12 +57,18 @@ class Trial:
         return "+".join([*own, f"seed={self.seed}"])
 
     @property
+    def data(self) -> Path:
+        """The split; it holds digests of its clips."""
+        return Path("data/benchmarks", f"{self.benchmark}.h5")
+
+    @property
     def folder(self) -> Path:
         """Named by the line and by everything it stands on, so that a changed default is run anew."""
         read = params.read()
         sections = ("mask", "augment", "encoder", "pretrain", "probe", "finetune", "run")
         resolved = [params.section_of(read, name, self.budget) for name in sections]
-        key = fingerprint(json.dumps([resolved, self.change], sort_keys=True))[:12]
+        told = json.dumps([resolved, self.change], sort_keys=True)
+        key = fingerprint(told, *filter(Path.is_file, [self.data]))[:12]
         return RUNS / self.benchmark / self.stage / self.encoder / self.stream / key
 
     def run(self) -> None:
@@ -71,7 +78,7 @@ class Trial:
             return
         began = time.perf_counter()
         axes = ("--encoder", self.encoder, "--stream", self.stream)
-        of = ("--benchmark", f"data/benchmarks/{self.benchmark}.h5", "--change", self.change)
+        of = ("--benchmark", str(self.data), "--change", self.change)
         weights = str(self.folder / "pretrained")
         stage("pretrain", *axes, *of, "--out", weights)
         trained = time.perf_counter() - began
@@ -135,10 +142,11 @@ def table(of: Iterable[Trial], chosen: str) -> str:
 def page(grids: dict[str, Any]) -> str:
     """docs/budgets.md: the notes, and of every budget the grid and what stands in params.yaml."""
     parts = [(HERE / "notes.md").read_text(encoding="utf-8").rstrip()]
-    content = params.read()
+    content, before = params.read(), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     for budget, grid in grids.items():
         known = [t for t in trials(budget, grid) if (t.folder / "trial.json").is_file()]
-        if not known:
+        if not known:  # not run on this machine: as it was
+            parts += re.findall(rf"^(## {budget}\n.*?)\n*(?=^## |\Z)", before, re.MULTILINE | re.DOTALL)
             continue
         whom = []
         for benchmark in grid["benchmarks"]:
@@ -155,7 +163,7 @@ def page(grids: dict[str, Any]) -> str:
             if chosen := [t for t in known if t.stage == name]:
                 parts.append(f"{title}; per cent right:\n\n{table(chosen, '**chosen**')}")
         values = {
-            name: section["budgets"][budget]
+            name: {key: params.section_of(content, name, budget)[key] for key in section["budgets"][budget]}
             for name, section in content.items()
             if isinstance(section, dict) and budget in section.get("budgets", {})
         }

@@ -270,3 +270,8 @@ def test_without_proportions_nothing_more_is_drawn(generator: Generator) -> None
         augment.sample(OFF, 3, 6, one, columns)
         states.append(torch.rand(1, generator=one))
     assert torch.equal(*states)
+
+
+def test_proportions_that_would_turn_a_joint_round_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"augment\.proportions: found 1\.0, expected less than 1"):
+        Augment(proportions=1.0)

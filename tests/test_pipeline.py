@@ -412,7 +412,7 @@ def test_a_second_repro_runs_nothing_and_changes_nothing(project: Project) -> No
     assert said.ran == []
     assert digests(project.path / "runs") | digests(project.path / "data") | digests(project.path / "report") == before
     assert project.do("git", "status", "--porcelain").text == ""
-    assert "both aligned_probed" in said.text
+    assert "frozen ASMa" in said.text
     assert len(project.logged()) == len(every_stage())
 
 

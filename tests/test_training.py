@@ -604,3 +604,19 @@ def test_what_was_frozen_can_learn_again_afterwards() -> None:
     with training.frozen(net):
         assert not any(p.requires_grad for p in net.parameters())
     assert (net.weight.requires_grad, net.bias.requires_grad) == (True, False)
+
+
+def test_a_network_that_skips_who_is_absent_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
+    nets = nn.Linear(1, 1), nn.Linear(1, 1)
+    nets[1].absent = "skipped"  # type: ignore[assignment]  # as a backbone says it
+    Run(compile="on").accelerate(*nets, device=CPU)
+    assert compiled == [nets[0]]
+
+
+def test_what_was_frozen_can_learn_again_after_an_error() -> None:
+    net = nn.Linear(2, 2)
+    with pytest.raises(KeyError), training.frozen(net):
+        raise KeyError
+    assert all(p.requires_grad for p in net.parameters())

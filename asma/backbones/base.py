@@ -39,7 +39,7 @@ class Backbone(nn.Module, ABC):
         captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if self.absent == "skipped" and M > 1:
             there = present(x.view(N, M, T, V, C))
-            if captured:
+            if captured and not self.training:
                 return averaged(self.bodies(x, joints).unflatten(0, (N, M)), there)
             clip, weight = there.nonzero()[:, 0], 1 / there.sum(dim=1)
             features = self.bodies(x[there.flatten()], joints)

@@ -37,6 +37,7 @@ ON_ERROR = ("stop", "skip")
 IMPLAUSIBLE = ("refuse", "warn")
 SHOWN = 50  # bad files an error lists before it points to a file
 AHEAD = 4  # batches a core that are under way elsewhere: more than is read while a block is written
+MOST = 32  # shelves: 64 MB, as much as a container shares by default
 SHELF = 2**21  # bytes kept for what a batch gave: 16 files of NTU RGB+D are 0.5 MB, a video of PKU-MMD 1 to 2 MB
 
 
@@ -448,7 +449,7 @@ class _Readers:
         context = multiprocessing.get_context(method)
         self.read = read
         self.pending: deque[_Batch] = deque()
-        self.shelves = AHEAD * (count + 1)
+        self.shelves = min(AHEAD * (count + 1), MOST)
         self.free = list(range(self.shelves))
         shared = context.RawArray("B", self.shelves * SHELF)
         self.shared = memoryview(shared).cast("B")

@@ -3,8 +3,8 @@
 The paper shows joint-wise attention without saying how it is taken. An encoder's response to a joint is read here as
 the length of the channel vector that its last feature map has there, averaged over the frames of the map: no gradient
 and no class is needed, so it is there for a frozen encoder too. Bodies are averaged as they are in the map, with
-the constant answer to an absent one among them. For the fused model the frames count as much as the alignment attends
-to them, and both encoders count alike as far as their lengths do.
+the constant answer to an absent one among them where these are computed. For the fused model the
+frames count as much as the alignment attends to them, and both encoders count alike as far as their lengths do.
 """
 
 from __future__ import annotations

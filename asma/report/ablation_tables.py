@@ -192,8 +192,10 @@ def parameters(found: Found, params: Mapping[str, Any]) -> str:
     told: dict[str, Any] = {"ablations": params["ablations"]}
     for section, value in params.items():
         budgets = value.get("budgets", {}) if isinstance(value, dict) else {}
-        if used := {name: budgets[name] for name in sorted(names & budgets.keys())}:
-            told[section] = {"budgets": used}
+        if used := sorted(names & budgets.keys()):
+            held = {name: section_of(params, section, name) for name in used}
+            own = {name: {key: held[name][key] for key in budgets[name]} for name in used}
+            told[section] = {"budgets": own}
     return yaml.safe_dump(told, sort_keys=False, width=120)
 
 

@@ -428,3 +428,21 @@ def test_absent_is_computed_or_skipped() -> None:
     with pytest.raises(ValueError, match=r"encoder\.absent: found 'left', expected one of computed, skipped"):
         Encoder(absent="left")
     assert backbones.build(KINECT_V1, Encoder(width=2, absent="skipped")).absent == "skipped"
+
+
+def test_a_compiler_in_training_normalises_over_the_same_people(
+    net: Backbone, mixed: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.absent = "skipped"
+    found = []
+    for captured in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda captured=captured: captured)
+        for module in net.modules():
+            if hasattr(module, "reset_running_stats"):
+                module.reset_running_stats()
+            if hasattr(module, "probability"):
+                module.probability = 0.0  # type: ignore[assignment]
+        net.train()(mixed)
+        found.append([value.clone() for key, value in net.named_buffers() if "running" in key])
+    for eager, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-4)

@@ -50,9 +50,7 @@ def test_a_trial_is_named_by_what_it_stands_on(monkeypatch: pytest.MonkeyPatch) 
     assert trial.folder != before
 
 
-def test_the_page_has_a_row_a_line_and_what_was_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_has_a_row_a_line_and_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "RUNS", tmp_path)
     grid = {**GRIDS["small"], "benchmarks": ["utd_mhad_validation1"], "seeds": [1, 2], "finetune": []}
     for trial in budgets.trials("small", grid):

@@ -117,6 +117,7 @@ def test_two_kinds_are_compared_with_two_of_one_kind(tmp_path: Path) -> None:
 def test_every_claim_stands_in_the_page_with_its_verdict_and_the_command(tmp_path: Path) -> None:
     every = list(put(tmp_path, {"aligned_probed": 20}).values())
     content = params()
+    content["pretrain"]["epochs"] = "by_budget"
     content["pretrain"]["budgets"] = {"paper": {"epochs": 7}, "small": {"epochs": 8}}
     found = ablations.collect(content, tmp_path)
     values = ablation_tables.parameters(found, content)
