@@ -216,11 +216,12 @@ def load(name: str, cls: type[T], budget: str = PAPER, file: Path = FILE) -> T:
 
     Says which values of the file hold although the budget has others.
     """
-    content, where = read(file), f"{file}: {name}"
-    value, budgets = _parts(content, name, file)
-    for key, (stands, other) in held(value, _chosen(budgets, budget, where)).items():
+    where = f"{file}: {name}"
+    value, budgets = _parts(read(file), name, file)
+    chosen = _chosen(budgets, budget, where)
+    for key, (stands, other) in held(value, chosen).items():
         print(f"{where}.{key}: {stands} holds for every budget ({budget}: {other})", flush=True)
-    return build(section_of(content, name, budget, file), cls, where)
+    return build(_settled(value, chosen, where), cls, where)
 
 
 def build(values: dict[str, Any], cls: type[T], where: str) -> T:

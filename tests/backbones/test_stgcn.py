@@ -205,7 +205,8 @@ def test_weights_saved_before_have_a_place_and_a_seed_draws_what_it_drew() -> No
 
 def test_the_residuals_and_dropouts_are_those_of_the_public_code() -> None:
     net = backbones.build(V2, Encoder(), 0.5)
-    blocks = [block for block in net.blocks if isinstance(block, Block)]  # type: ignore[union-attr]
+    assert isinstance(net, STGCN)
+    blocks = [block for block in net.blocks if isinstance(block, Block)]
     assert [block.has_residual for block in blocks] == [False] + [True] * 9
     assert [block.residual is not None for block in blocks] == [i in (4, 7, 9) for i in range(10)]
     assert [block.dropout.probability for block in blocks] == [0.0] + [0.5] * 9

@@ -13,6 +13,7 @@ from asma import backbones, efficiency, skeleton, training
 from asma.augment import Augment
 from asma.backbones import BACKBONES, Encoder, pool, tokens
 from asma.backbones.base import Backbone, mean
+from asma.backbones.dropout import Dropout
 from asma.backbones.folded import folded
 from asma.masking import Mask
 from asma.methods import Pretrain
@@ -400,8 +401,8 @@ def test_who_is_skipped_has_no_say(net: Backbone, mixed: Tensor, lively: Lively)
 def test_who_is_skipped_is_not_normalised_over_either(net: Backbone, mixed: Tensor) -> None:
     net.absent = "skipped"
     for module in net.modules():
-        if hasattr(module, "probability"):
-            module.probability = 0.0  # type: ignore[assignment]
+        if isinstance(module, Dropout):
+            module.probability = 0.0
     alone = mixed[1:].sum(dim=-1, keepdim=True)  # the same people, in clips of one
     torch.testing.assert_close(net.train()(mixed[1:]), net(alone), rtol=1e-3, atol=1e-4)
 
@@ -440,8 +441,8 @@ def test_a_compiler_in_training_normalises_over_the_same_people(
         for module in net.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.reset_running_stats()
-            if hasattr(module, "probability"):
-                module.probability = 0.0  # type: ignore[assignment]
+            if isinstance(module, Dropout):
+                module.probability = 0.0
         net.train()(mixed)
         found.append([value.clone() for key, value in net.named_buffers() if "running" in key])
     for eager, compiled in zip(*found, strict=True):

@@ -45,7 +45,8 @@ def test_gradients_are_those_of_the_direct_convolution(generator: Generator) -> 
 def test_in_full_precision_it_is_as_exact_as_the_direct_one(generator: Generator) -> None:
     layer = TemporalConvolution(LEAST_CHANNELS, LEAST_CHANNELS, (9, 1), (1, 1), (4, 0))
     x = torch.randn(4, LEAST_CHANNELS, 13, 5, generator=generator)
-    exact = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=(4, 0))  # type: ignore[union-attr]
+    assert layer.bias is not None
+    exact = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=(4, 0))
     error = (layer.train()(x) - exact).abs().max()
     direct = (layer.eval()(x) - exact).abs().max()
     assert 0 < error < 2 * direct + 1e-6
