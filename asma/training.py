@@ -190,13 +190,29 @@ def learning_rate(epoch: int, how: Fit) -> float:
     return how.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def batches(n: int, size: int, generator: Generator, device: torch.device | None = None) -> list[Tensor]:
+def batches(
+    n: int,
+    size: int,
+    generator: Generator,
+    device: torch.device | None = None,
+    groups: Tensor | None = None,
+) -> list[Tensor]:
     """A shuffled epoch of sample numbers; the last, smaller batch is kept unless it is a single sample.
 
+    With groups (n,), on the CPU, all samples of a batch are of one group, which is cut into parts of
+    about `size`, none of them smaller than the others by more than one; a group of one is left out.
     The order is drawn by a generator of the CPU, the same for all devices, and moved to the device as one.
     """
-    parts = list(torch.randperm(n, generator=generator).to(device).split(size))
-    return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
+    if groups is None:
+        parts = list(torch.randperm(n, generator=generator).to(device).split(size))
+        return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
+    parts = []
+    for group in groups.unique():
+        members = (groups == group).nonzero()[:, 0]
+        members = members[torch.randperm(len(members), generator=generator)]
+        parts += members.tensor_split(max(1, round(len(members) / size)))
+    order = torch.randperm(len(parts), generator=generator).tolist()
+    return [parts[i].to(device) for i in order if len(parts[i]) > 1]
 
 
 def seeded(seed: int, device: torch.device) -> Generator:
@@ -232,12 +248,14 @@ def fit(
     log: Log | None = None,
     curve: str = "loss",
     checkpoint: Checkpoint | None = None,
+    groups: Tensor | None = None,
 ) -> list[float]:
     """Train `module` in place: Adam, warm-up and cosine by epoch, the last epoch is the result.
 
     loss(index, generator) gives the mean loss of the samples `index` (int64, on the device); random draws come from
-    the generator. Each epoch seeds itself from `seed` and its number, so a run that is taken up again ends as one that
-    was never stopped. Returns the mean loss of every epoch. Raises NotFinite.
+    the generator. With groups (n,), a batch is of one group: see `batches`. Each epoch seeds itself from `seed`
+    and its number, so a run that is taken up again ends as one that was never stopped.
+    Returns the mean loss of every epoch. Raises NotFinite.
     """
     optimiser = Adam(
         [p for p in module.parameters() if p.requires_grad],
@@ -256,7 +274,8 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = rate
         generator = seeded(seed * 1_000_003 + epoch, device)
-        order = batches(n, how.batch_size, Generator().manual_seed(seed * 1_000_003 + epoch), device)
+        drawn = Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = batches(n, how.batch_size, drawn, device, groups)
         losses = []
         for index in order:
             optimiser.zero_grad(set_to_none=True)

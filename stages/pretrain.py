@@ -45,6 +45,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
         if encoder == "random":
             untrained.settle(network, train.x, how.batch_size, draws)
         else:
+            people = batches.people(bench, "train") if how.batches == "by_person" else None
             scores = batches.motion_scores(bench, "train", stream, device)
             views = AsmaViews(encoder, bench.skeleton, augmenting, mask, scoring)
             method = methods.build(network, views, how).to(device)
@@ -52,7 +53,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             history = training.fit(
                 method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
                 run=run, device=device, seed=draws, label=f"pretrain {' '.join(axes)}", log=log,
-                curve="barlow_twins", checkpoint=checkpoint("encoder"),
+                curve="barlow_twins", checkpoint=checkpoint("encoder"), groups=people,
             )  # fmt: skip
         training.save_weights(out / "weights.safetensors", encoder=network)
         about = {

@@ -203,6 +203,43 @@ def test_every_sample_comes_up_and_their_order_is_drawn() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("size", [2, 4, 5, 50])
+def test_a_batch_of_groups_is_of_one_group_and_everybody_comes_up(size: int) -> None:
+    groups = torch.tensor([7] * 13 + [2] * 9 + [5] * 4)[torch.randperm(26, generator=Generator().manual_seed(1))]
+    parts = training.batches(26, size, Generator().manual_seed(3), groups=groups)
+    assert all(len(groups[part].unique()) == 1 for part in parts)
+    assert sorted(torch.cat(parts).tolist()) == list(range(26))
+    for group in (7, 2, 5):
+        sizes = [len(part) for part in parts if groups[part[0]] == group]
+        assert max(sizes) - min(sizes) <= 1
+        assert len(sizes) == max(1, round(sum(sizes) / size))
+
+
+def test_batches_of_groups_come_in_a_drawn_order() -> None:
+    groups = torch.arange(4).repeat(10)
+    draws = [training.batches(40, 5, Generator().manual_seed(s), groups=groups) for s in (1, 1, 2)]
+    first, again, other = (torch.cat(draw).tolist() for draw in draws)
+    assert first == again != other
+    of = [int(groups[part[0]]) for part in draws[0]]
+    assert of != sorted(of)  # not one person after the other
+
+
+def test_a_group_of_a_single_sample_is_left_out() -> None:
+    parts = training.batches(5, 4, Generator().manual_seed(1), groups=torch.tensor([0, 0, 1, 0, 0]))
+    assert [sorted(part.tolist()) for part in parts] == [[0, 1, 3, 4]]
+
+
+def test_fit_draws_its_batches_within_groups() -> None:
+    groups, seen, module = torch.arange(N) % 3, [], Toy()
+
+    def loss(index: Tensor, generator: Generator) -> Tensor:
+        seen.append(index)
+        return loss_of(module, None)(index, generator)
+
+    training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="toy", groups=groups)
+    assert seen and all(len(groups[index].unique()) == 1 for index in seen)
+
+
 def test_training_lowers_the_loss_and_ends_in_evaluation_mode() -> None:
     module = Toy()
     history = train(module, Fit(epochs=40, batch_size=6, learning_rate=0.02))

@@ -35,6 +35,19 @@ def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.de
     return torch.from_numpy(benchmark.motion(part, stream)).to(device)
 
 
+def people(benchmark: Benchmark, part: str) -> Tensor | None:
+    """Who performs each of the same clips, (n,) int64; None, which is said, where no column tells."""
+    numbers = benchmark.people(part)
+    if numbers is None:
+        print(
+            f"{benchmark.name}: its recordings have no column {benchmark.person!r} that says who "
+            "performs them, so batches mix people",
+            flush=True,
+        )
+        return None
+    return torch.from_numpy(numbers)
+
+
 def labelled(labels: Tensor, share: float, draw: int) -> Tensor | slice:
     """Which of the n recordings with labels (n,) may be learnt from, as an index: in order, balanced by class.
 

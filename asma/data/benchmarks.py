@@ -109,6 +109,7 @@ def write(
             "budget": set_.budget,
             "demonstration": set_.demonstration,
             "without": json.dumps(set_.without),
+            "person": set_.person,
             "split": json.dumps({"column": split.column, "train": split.train, "test": split.test}),
             "clips_sha256": _digest(clips),
             "motion_sha256": _digest(motion),
@@ -132,6 +133,7 @@ class Benchmark:
             self.budget = str(attrs["budget"])
             self.demonstration = bool(attrs["demonstration"])
             self.without: list[str] = json.loads(attrs["without"])
+            self.person = str(attrs["person"])
             self.skeleton: Skeleton = skeleton.load(str(attrs["layout"]))
             self.indices: dict[str, np.ndarray] = {part: file[part][:] for part in PARTS}
             self.classes: list[str] = read_column(file["clips/classes"]).tolist()
@@ -152,6 +154,18 @@ class Benchmark:
                 low, high = np.searchsorted(index, [start, start + len(block)])
                 clips[low:high] = block[index[low:high] - start]
         return Part(self.names[index].tolist(), self.labels[index], clips)
+
+    def people(self, which: str) -> np.ndarray | None:
+        """Who performs each recording of one part, (n,) int64 counted from 0.
+
+        None where the recordings have no column for it: `person` of the set names the column.
+        """
+        with h5py.File(self.path, "r") as file:
+            columns = file["clips/columns"]
+            if self.person not in columns:
+                return None
+            values = read_column(columns[self.person])[self.indices[which]]
+        return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
     def motion(self, which: str, stream: str) -> np.ndarray:
         """Motion scores (n, T) float32 of one part's clips in one stream."""

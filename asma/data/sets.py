@@ -22,6 +22,7 @@ class Set:
     without: list[str] = field(default_factory=list)  # augmentations that would contradict a label
     classes: str | None = None  # class names: a list in asma/data/lists, else the folder's own
     class_count: int | None = None  # the first so many of them
+    person: str = "subject"  # the column that says who performs, if there is one
     missing: str = "none"  # official: leave out the samples the data set's authors list as incomplete
     slicing: str = "one_based_inclusive"  # PKU-MMD: how label files count frames
     splits: dict[str, Split] = field(default_factory=dict)

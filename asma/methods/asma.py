@@ -18,6 +18,8 @@ from asma.methods.base import Method
 from asma.training import Fit
 from asma.views import AsmaViews, Views
 
+BATCHES = ("mixed", "by_person")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Fit):
@@ -29,6 +31,8 @@ class Pretrain(Fit):
     redundancy: float = 2e-4  # λ of Eq. 6–7; it acts through λ·P
     centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
     dropout: float = 0.5  # of the encoder while it learns
+    batches: str = "mixed"  # or by_person, not in the paper: all recordings of a batch are of one
+    # person. In a mixed batch of few people, who it is tells recordings apart and is learnt first
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,6 +40,8 @@ class Pretrain(Fit):
             if getattr(self, key) < 1:
                 raise ValueError(f"pretrain.{key}: found {getattr(self, key)}, expected 1 or more")
         check_dropout("pretrain", self.dropout)
+        if self.batches not in BATCHES:
+            raise ValueError(f"pretrain.batches: found {self.batches!r}, expected one of {', '.join(BATCHES)}")
 
 
 class Projector(nn.Sequential):

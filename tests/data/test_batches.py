@@ -33,6 +33,18 @@ def test_scores_are_those_of_the_same_clips(benchmark_file: Path) -> None:
         assert found.tolist() == bench.motion("train", stream).tolist()
 
 
+def test_people_are_told_apart_or_said_to_be_unknown(
+    benchmark_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Benchmark(benchmark_file)
+    people = batches.people(bench, "train")
+    assert people is not None and people.shape == (5,) and people.dtype == torch.int64
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(bench, "person", "actor")
+    assert batches.people(bench, "train") is None
+    assert "toy_xsub: its recordings have no column 'actor'" in capsys.readouterr().out
+
+
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1, 0, 2, 2, 0, 1, 0] * 5)  # 30 of the first class, 15 of the others
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import pytest
 from asma.data import benchmarks
 from asma.data.benchmarks import Benchmark, SplitError, divide
 from asma.data.sets import Set, Split
+from tests.data.conftest import SUBJECTS
 
 SET = Set(format="folder", layout="kinect_v1", bodies=2)
 TRAIN, TEST = [0, 1, 3, 4, 6], [2, 5]
@@ -147,6 +149,20 @@ def test_a_benchmark_says_what_its_set_is(benchmark_file: Path) -> None:
     assert bench.skeleton.name == "kinect_v1" and bench.classes == ["a", "b", "c"]
     assert bench.clip_shape == (3, 4, 20, 2)
     assert bench.counts() == {"n_train": 5, "n_test": 2}
+
+
+def test_who_performs_is_numbered_from_the_column_that_the_set_names(toy: Path, benchmark_file: Path) -> None:
+    people = Benchmark(benchmark_file).people("train")
+    assert people is not None and people.dtype == np.int64
+    subjects = np.array(SUBJECTS)[TRAIN]
+    assert people.tolist() == [sorted(set(subjects)).index(subject) for subject in subjects]
+
+
+def test_nobody_says_who_performs_where_there_is_no_such_column(toy: Path) -> None:
+    path, set_ = toy / "benchmarks" / "toy_other.h5", replace(SET, person="actor")
+    split = Split(column="subject", train=[1])
+    benchmarks.write(path, "toy_other", set_, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    assert Benchmark(path).people("train") is None
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 2048])
