@@ -7,15 +7,12 @@ but the spatial operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 from torch import Tensor
 
 from asma.backbones.base import ABSENT, Backbone, mean
-from asma.backbones.dgcnn import DGCNN
-from asma.backbones.gin import GIN
-from asma.backbones.stgcn import STGCN
 from asma.skeleton import Skeleton
 
 TOKENS = ("time", "space_time", "pooled")
@@ -46,10 +43,11 @@ class Encoder:
         return (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
 
 
-BACKBONES: dict[str, Callable[[Skeleton, Encoder, float], Backbone]] = {
-    "stgcn": lambda skeleton, how, dropout: STGCN(skeleton, how.channels, STRIDES, dropout, how.partition),
-    "gin": lambda skeleton, how, dropout: GIN(skeleton, how.channels, STRIDES, dropout),
-    "dgcnn": lambda skeleton, how, dropout: DGCNN(skeleton, how.channels, STRIDES, dropout, how.neighbours),
+# By name the module, loaded when it is built: an edit of one backbone is no edit of the others.
+BACKBONES = {
+    "stgcn": "asma.backbones.stgcn",
+    "gin": "asma.backbones.gin",
+    "dgcnn": "asma.backbones.dgcnn",
 }
 
 
@@ -60,7 +58,7 @@ def build(skeleton: Skeleton, how: Encoder, dropout: float = 0.0) -> Backbone:
     """
     if how.backbone not in BACKBONES:
         raise ValueError(f"encoder.backbone: found {how.backbone!r}, expected one of {', '.join(BACKBONES)}")
-    encoder = BACKBONES[how.backbone](skeleton, how, dropout)
+    encoder: Backbone = import_module(BACKBONES[how.backbone]).build(skeleton, how, dropout)
     encoder.absent = how.absent
     return encoder
 

@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asma.backbones import STRIDES, Encoder
 from asma.backbones.blocks import Block, Stack, channels_first
 from asma.skeleton import Skeleton
 
@@ -105,3 +106,8 @@ class DGCNN(Stack):
     ) -> None:
         block = partial(Block, partial(EdgeConvolution, neighbours=neighbours))
         super().__init__(len(skeleton), channels, strides, dropout, block, in_channels)
+
+
+def build(skeleton: Skeleton, how: Encoder, dropout: float) -> DGCNN:
+    """The row of BACKBONES."""
+    return DGCNN(skeleton, how.channels, STRIDES, dropout, how.neighbours)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asma.backbones import STRIDES, Encoder
 from asma.backbones.blocks import Block, Stack, channels_first, channels_last, neighbour_sums
 from asma.skeleton import Skeleton
 
@@ -59,3 +60,8 @@ class GIN(Stack):
         adjacency = torch.from_numpy(skeleton.hops == 1).float()
         block = partial(Block, partial(Isomorphism, adjacency=adjacency))
         super().__init__(len(skeleton), channels, strides, dropout, block, in_channels)
+
+
+def build(skeleton: Skeleton, how: Encoder, dropout: float) -> GIN:
+    """The row of BACKBONES."""
+    return GIN(skeleton, how.channels, STRIDES, dropout)

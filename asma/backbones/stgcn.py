@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones import blocks
+from asma.backbones import STRIDES, Encoder, blocks
 from asma.backbones.blocks import Stack, neighbour_rows, neighbour_sums
 from asma.skeleton import Skeleton
 
@@ -111,3 +111,8 @@ class STGCN(Stack):
     def adjacency(self) -> Tensor:
         """(K, V, V) of the whole skeleton, before any importance."""
         return cast(Block, self.blocks[0]).adjacency
+
+
+def build(skeleton: Skeleton, how: Encoder, dropout: float) -> STGCN:
+    """The row of BACKBONES."""
+    return STGCN(skeleton, how.channels, STRIDES, dropout, how.partition)

@@ -6,43 +6,14 @@ anchor is projected once and serves both pairs; the two masked views are not com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Generator, Tensor, nn
 
 from asma import losses
-from asma.backbones import check_dropout, pool
+from asma.backbones import pool
 from asma.backbones.base import Backbone
-from asma.methods.base import Method
-from asma.training import Fit
+from asma.methods.base import Method, Pretrain
 from asma.views import AsmaViews, Views
-
-BATCHES = ("mixed", "by_person")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrain(Fit):
-    """Section `pretrain` of the parameters."""
-
-    method: str = "asma"
-    projector: int = 6144  # P, width of all its layers
-    projector_layers: int = 3
-    redundancy: float = 2e-4  # λ of Eq. 6–7; it acts through λ·P
-    centre: bool = True  # embeddings standardised over the batch; False is Eq. 5 to the letter
-    dropout: float = 0.5  # of the encoder while it learns
-    batches: str = "mixed"  # or by_person, not in the paper: all recordings of a batch are of one
-    # person. In a mixed batch of few people, who it is tells recordings apart and is learnt first
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("projector", "projector_layers"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"pretrain.{key}: found {getattr(self, key)}, expected 1 or more")
-        check_dropout("pretrain", self.dropout)
-        if self.batches not in BATCHES:
-            raise ValueError(f"pretrain.batches: found {self.batches!r}, expected one of {', '.join(BATCHES)}")
-
 
 class Projector(nn.Sequential):
     """Linear maps without bias, dim → P → … → P, BN and ReLU between them; three in Barlow Twins.
@@ -93,3 +64,8 @@ class Asma(Method):
             spatial = losses.barlow_twins(anchor, joint_masked, self.how.redundancy)
             temporal = losses.barlow_twins(anchor, frame_masked, self.how.redundancy)
         return spatial + temporal
+
+
+def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Asma:
+    """The row of METHODS."""
+    return Asma(encoder, views, how)
