@@ -22,9 +22,9 @@ export DVC_NO_ANALYTICS := true
 repro: setup
 	@$(BIN)/python -m asma.repro
 
-# Everything in `ablations` of params.yaml, after the stages of dvc.yaml that it stands on.
+# Everything in recipes/ablations.yaml, after the stages that it stands on.
 ablations: setup
-	@$(BIN)/python -m asma.repro ablations/dvc.yaml
+	@$(BIN)/python -m asma.repro ablations
 
 setup: $(READY)
 

@@ -1,57 +1,35 @@
-"""A typed `main` becomes a command: each argument is an option of the same name."""
+"""A stage's `main` becomes a command: `python -m stages.<stage> <plan file>`."""
 
 from __future__ import annotations
 
 import argparse
-import atexit
-import gc
 import inspect
-import os
 import sys
-import typing
 from collections.abc import Callable
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
-from asma import params
+from asma import plan
 
 
-def run(main: Callable[..., None]) -> None:
-    """Call `main` with the command line's options, converted by its annotations (str, int, float, Path).
+def run(main: Callable[..., Any]) -> None:
+    """Call `main` with the plan that the command line names, or with nothing if it takes nothing.
 
-    Every command also takes `--change`, other values than params.yaml has: see `params.change`.
-
-    An expected failure (bad data, bad parameters) ends with its message and exit status 1, any other with
-    its traceback. A program that did its work ends at once.
+    An expected failure (bad data, bad parameters) ends with its message and exit status 1, any other
+    with its traceback.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
-    hints = typing.get_type_hints(main)
-    for name, parameter in inspect.signature(main).parameters.items():
-        required = parameter.default is inspect.Parameter.empty
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=hints[name],
-            required=required,
-            default=None if required else parameter.default,
-        )
-    parser.add_argument(
-        "--change", default=params.DEFAULT, help="values other than in params.yaml: mask.joints=7+seed=2"
-    )
-    arguments: dict[str, Any] = vars(parser.parse_args())
-    gc.freeze()  # what was imported stays
-    gc.enable()
+    if inspect.signature(main).parameters:
+        parser.add_argument("plan", type=Path, help="the run's plan file, plan/<stage>/<run>.json")
+    given = parser.parse_args()
     try:
-        params.change(arguments.pop("change"))
-        main(**arguments)
+        if "plan" not in given:
+            main()
+            return
+        told = plan.read(given.plan)
+        for note in told.notes:
+            print(note, flush=True)
+        main(told)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    if main.__module__ == "__main__":
-        _leave()
-
-
-def _leave() -> NoReturn:
-    """The regular end, less taking thousands of modules apart one by one: a third of a second with torch."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

@@ -38,7 +38,6 @@ class Features:
 class Distill(Fit):
     """Section `distill` of the parameters."""
 
-    teachers: list[str]  # where the teacher's encoders come from: pretrain, finetune
     form: str = "logits"  # what the student learns: logits, features (Appendix C), or labels (the control)
     temperature: float | Literal["by_benchmark"] = "by_benchmark"  # τ of Eq. 13: one for all, or as follows
     temperatures: dict[str, float] = field(default_factory=lambda: {"default": 8.0})  # by benchmark, where it differs

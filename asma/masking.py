@@ -29,6 +29,7 @@ SCORES = ("clip", "view")
 class Mask:
     """Section `mask` of the parameters."""
 
+    strategy: str = "lowdeg_highmot"  # what is hidden, and which encoder of its kind: see `strategy`
     joints: int = 9  # n: joints hidden in the joint-masked view
     frames: int = 10  # k: frames hidden in the frame-masked view
     operation: str = "remove"  # remove joints from the graph and frames from the clip, or set them to zero
@@ -38,6 +39,7 @@ class Mask:
     score: str = "clip"  # motion scores of the clip carried along by the crop, or of the augmented view
 
     def __post_init__(self) -> None:
+        strategy(self.strategy)
         for key, known in (
             ("operation", OPERATIONS),
             ("low_degree", LOW_DEGREE),
@@ -67,7 +69,7 @@ def strategy(name: str) -> tuple[str, str]:
     parts = re.fullmatch(rf"({'|'.join(DEGREES)})deg_({'|'.join(MOTIONS)})mot(_[1-9]\d*)?", name)
     if not parts:
         raise ValueError(
-            f"encoder: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "
+            f"mask.strategy: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "
             "or lowdeg_highmot_2 for a second one of the kind"
         )
     return parts[1], parts[2]

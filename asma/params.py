@@ -1,271 +1,323 @@
-"""`params.yaml` → dataclasses. A section, a dataclass, one hop; an unknown or missing key is an error.
+"""params.yaml, recipes/, datasets/ and budgets/ → the values of one recipe on one data set.
 
-A value that is the word `by_budget` stands under `budgets:` of its section, by the name of a data
-set's budget: `paper` has the paper's values, and what another budget does not name is `paper`'s.
-`load(..., budget=...)` puts them in. Any other value holds for every budget; where one of them
-would differ, `load` says so, so that neither is overruled without a word.
-
-`change` is how an ablation says what it changes: for the rest of the process other values are read than stand there.
+Later ones win: params.yaml, the recipe that a recipe is `like`, the recipe, its changes. A value that
+says `by_budget` then stands in budgets/, in the file that the data set names, and what that does not
+name in the budget it is `like`, at last in the paper's. Any other value holds for every budget; where
+a budget would differ, it is said.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import re
-import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-T = TypeVar("T")
-FILE = Path("params.yaml")
-DEFAULT = "default"  # the change that changes nothing
+from asma.data.sets import Set
+from asma.plan import DEFAULT, ParamsError, build, closest
+
 BY_BUDGET, PAPER = "by_budget", "paper"
-_changes: dict[str, Any] = {}
-_BASE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML has it, ten times as fast
-_NUMBERS = {  # YAML 1.2
-    "int": r"[-+]?[0-9][0-9_]*|0b[01]+|0o[0-7]+|0x[0-9a-fA-F]+",
-    "float": r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
-}
+LIKE, ROW, CHANGES = "like", "row", "changes"
+BASE = "lowdeg_highmot"  # what the recipes in a line of ablations.yaml are laid over
+# What is in the table; everything else in params.yaml is a section of settings.
+TABLE = ("datasets", "splits", "benchmarks", "encoders", "transfers")
+# Keys of sections that say which runs there are, and are no setting of any of them.
+AXES = {"fuse": ("modes",), "distill": ("teachers",), "export": ("teachers",)}
 
 
-class _Loader(_BASE):  # type: ignore[valid-type, misc]  # one of two classes
-    """YAML 1.2, as DVC reads the same file: `on` and `yes` are words, 010 is ten, 1e-3 is a number."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way of keeping them
-        first: [pair for pair in pairs if pair[0].rpartition(":")[2] not in ("bool", "int", "float")]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-for _kind, _form in _NUMBERS.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_form})$"), list("-+.0123456789"))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int",
-    lambda loader, node: int(node.value.replace("_", ""), {"0b": 2, "0o": 8, "0x": 16}.get(node.value[:2], 10)),
-)
-
-
-class ParamsError(ValueError):
-    """A parameter that is missing, unknown or of the wrong kind; names file, key, found and expected."""
-
-
-def read(file: Path = FILE) -> dict[str, Any]:
-    """The whole of params.yaml as plain data."""
+def load(file: Path) -> dict[str, Any]:
+    """A YAML file as plain data, read as DVC reads it (YAML 1.2). Raises ParamsError."""
     if not file.is_file():
         raise ParamsError(f"{file}: not found; run from the root of the project")
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
+        content = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    except YAMLError as error:
         raise ParamsError(f"{file}: not valid YAML: {error}") from error
     except UnicodeDecodeError as error:
-        raise ParamsError(f"{file}: found bytes that are not UTF-8 ({error}), expected UTF-8 text") from error
+        raise ParamsError(f"{file}: found bytes that are not UTF-8 ({error}), expected text") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{file}: found {type(content).__name__}, expected a mapping of sections")
-    for key, value in _changes.items():
-        _put(content, key, value, file)
     return content
 
 
-def change(text: str) -> None:
-    """Have this process read other values from now on: `mask.joints=7+seed=2`; `default` is no change.
-
-    They hold for every budget. Raises ParamsError on a word that is not `<key>=<value>`; `read` raises it on a key
-    that params.yaml does not have.
-    """
+def words(text: str) -> dict[str, Any]:
+    """`mask.joints=7+seed=2` → {"mask.joints": 7, "seed": 2}; `default` is no change. ParamsError."""
     changes: dict[str, Any] = {}
-    for word in filter(lambda word: word != DEFAULT, text.split("+")):
+    for word in text.split("+") if text else ():
+        if word == DEFAULT:
+            continue
         key, equals, value = word.partition("=")
         if not (key and equals and value):
-            raise ParamsError(f"--change: found {word!r}, expected <key>=<value>, e.g. mask.joints=7, or {DEFAULT}")
-        changes[key] = yaml.load(value, Loader=_Loader)
-    _changes.clear()
-    _changes.update(changes)
+            raise ParamsError(f"change: found {word!r}, expected <key>=<value>, e.g. mask.joints=7")
+        changes[key] = value.split(",") if key == "streams" else _value(value)
+    return changes
 
 
-def changed() -> str:
-    """What `change` was told last, `mask.joints=7+seed=2`; `default` if nothing."""
-    return "+".join(f"{key}={json.dumps(value).strip(chr(34))}" for key, value in _changes.items()) or DEFAULT
+@cache
+def _value(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(f"[{text}]" if "," in text else text)
 
 
-def _put(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
-    """Set one value by its dotted name."""
-    *parents, last = key.split(".")
-    place: Any = content
-    for part in parents:
-        place = place.get(part) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or last not in place:
-        found = _closest(last, sorted(map(str, place))) if isinstance(place, dict) else "no such section"
-        raise ParamsError(f"{file}: --change {key}: key not found, there is {found}")
-    place[last] = value
+def spelled(changes: Mapping[str, Any]) -> str:
+    """The inverse of `words`, as it stands in the name of a recipe."""
+    return "+".join(f"{key}={_spelled(value)}" for key, value in changes.items())
 
 
-def seed() -> int:
-    """The one seed. Raises ParamsError."""
-    found = read().get("seed")
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise ParamsError(f"{FILE}: seed: found {found!r}, expected an integer of 0 or more")
-    return found
+def _spelled(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_spelled, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def section(name: str, budget: str = PAPER, file: Path = FILE) -> dict[str, Any]:
-    """One section by dotted name, as plain data, with the values of a budget put in."""
-    return section_of(read(file), name, budget, file)
+@dataclass(frozen=True)
+class Config:
+    """All values of one recipe on one data set, and which of them hold although its budget differs."""
+
+    values: dict[str, Any]
+    held: dict[str, str]  # dotted key → a sentence
+    sources: list[tuple[str, dict[str, Any]]] = field(repr=False)
+
+    def get(self, key: str) -> Any:
+        """A value by its dotted key, None where there is none."""
+        return _at(self.values, key)
+
+    def section(self, name: str, cls: type[Any]) -> Any:
+        """A section as an instance of `cls`. Raises ParamsError, naming the file a value stands in."""
+        if name not in self.values:
+            raise ParamsError(f"params.yaml: top level: missing {name}")
+        value = self.values[name]
+        if isinstance(value, dict):
+            value = {key: item for key, item in value.items() if key not in AXES.get(name, ())}
+        try:
+            return build({"value": value}, _holder(cls), "").value
+        except ParamsError as error:
+            lines = [self._placed(name, line) for line in str(error).splitlines()]
+            raise ParamsError("\n".join(lines)) from None
+
+    def _placed(self, name: str, line: str) -> str:
+        """`.value.epochs: found …` → `recipes/x.yaml: pretrain.epochs: found …`."""
+        where, colon, rest = line.partition(": ")
+        key = where.replace(".value", name, 1)
+        full = f"{key}.{rest.split(chr(39))[1]}" if rest.startswith("unknown key") else key
+        files = [file for file, content in self.sources if _has(content, full)]
+        return f"{files[-1] if files else 'params.yaml'}: {key}{colon}{rest}"
 
 
-def section_of(content: Mapping[str, Any], name: str, budget: str = PAPER, file: Path = FILE) -> dict[str, Any]:
-    """The same of a params.yaml that was read before."""
-    value, budgets = _parts(content, name, file)
-    return _settled(value, _chosen(budgets, budget, f"{file}: {name}"), f"{file}: {name}")
+@cache
+def _holder(cls: type[Any]) -> type[Any]:
+    """A dataclass of one field, so that plain values are checked as sections are."""
+    from dataclasses import make_dataclass
+
+    return make_dataclass("Section", [("value", cls)], frozen=True)
 
 
-def _parts(content: Mapping[str, Any], name: str, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A section without its budgets, and these."""
-    value: Any = content
-    for depth, part in enumerate(name.split(".")):
-        where = ".".join(name.split(".")[:depth]) or "top level"
-        if not isinstance(value, dict) or part not in value:
-            found = sorted(map(str, value)) if isinstance(value, dict) else repr(value)
-            raise ParamsError(f"{file}: {where}: key {part!r} not found, there is {_closest(part, found)}")
-        value = value[part]
-    if not isinstance(value, dict):
-        raise ParamsError(f"{file}: {name}: found {value!r}, expected a section")
-    value = dict(value)
-    budgets = value.pop("budgets", None) or {}
-    if not isinstance(budgets, dict):
-        raise ParamsError(f"{file}: {name}.budgets: found {budgets!r}, expected a mapping by the name of a budget")
-    return value, budgets
+class Project:
+    """The parameters below a folder, each file read once."""
+
+    def __init__(self, root: Path = Path()) -> None:
+        self.root = root
+        self._configs: dict[tuple[str, str], Config] = {}
+        self._files: dict[str, dict[str, Any]] = {}
+        self._bases: dict[str, dict[str, Any]] = {}
+
+    def load(self, file: str) -> dict[str, Any]:
+        """A file by its path below the folder. Raises ParamsError."""
+        if file not in self._files:
+            self._files[file] = load(self.root / file)
+        return self._files[file]
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The whole of params.yaml."""
+        return self.load("params.yaml")
+
+    @cached_property
+    def ablations(self) -> dict[str, Any]:
+        """The whole of recipes/ablations.yaml; empty where there is none."""
+        file = "recipes/ablations.yaml"
+        return self.load(file) if (self.root / file).is_file() else {}
+
+    @cached_property
+    def recipes(self) -> list[str]:
+        """Names of all recipes that have a file or a line."""
+        files = (self.root / "recipes").glob("*.yaml")
+        own = sorted({path.stem for path in files} - {"ablations", "lines"})
+        return [*own, *(self.ablations.get("recipes") or {})]
+
+    @cached_property
+    def budgets(self) -> list[str]:
+        """Names of all budgets."""
+        return sorted({path.stem for path in (self.root / "budgets").glob("*.yaml")} - {"grid"})
+
+    def dataset(self, name: str) -> Set:
+        """What is known of a data set. Raises ParamsError."""
+        file = Path("datasets", f"{name}.yaml")
+        if not (self.root / file).is_file():
+            known = sorted(path.stem for path in (self.root / "datasets").glob("*.yaml"))
+            raise ParamsError(f"params.yaml: datasets: found {name!r}, expected {closest(name, known)}")
+        found = build(self.load(str(file)), Set, str(file))
+        if found.budget not in self.budgets:
+            expected = closest(found.budget, self.budgets)
+            raise ParamsError(f"{file}: budget: found {found.budget!r}, expected {expected}")
+        return found
+
+    def layers(self, recipe: str) -> list[tuple[str, dict[str, Any]]]:
+        """(file, content) of a recipe: params.yaml first, its own changes last. Raises ParamsError."""
+        name, _, changes = recipe.partition("+")
+        lines = self.ablations.get("recipes") or {}
+        if not name:
+            found = [("params.yaml", self.params)]
+        elif name in lines:
+            file = f"recipes/ablations.yaml: {name}"
+            found = [*self.layers(BASE), (file, _nested(words(str(lines[name]))))]
+        else:
+            file = f"recipes/{name}.yaml"
+            if name not in self.recipes:
+                where = "params.yaml or recipes/ablations.yaml"
+                raise ParamsError(f"{where}: recipe {name!r}: expected {closest(name, self.recipes)}")
+            content = self.load(file)
+            found = [*self.layers(str(content.get(LIKE, ""))), (file, content)]
+        return [*found, (CHANGES, _nested(words(changes)))] if changes else found
+
+    def config(self, recipe: str, budget: str = PAPER) -> Config:
+        """All values of a recipe under a budget; recipe "" is params.yaml alone. Raises ParamsError."""
+        if (recipe, budget) not in self._configs:
+            self._configs[recipe, budget] = self._config(recipe, budget)
+        return self._configs[recipe, budget]
+
+    def _config(self, recipe: str, budget: str) -> Config:
+        layers = self.layers(recipe)
+        for file, content in layers[1:]:
+            known = {*self.params, LIKE, ROW, "budgets"}
+            for key in content:
+                if key not in known:
+                    raise ParamsError(f"{file}: unknown key {key!r}; expected {closest(key, sorted(known))}")
+        changed = layers[-1][1] if layers[-1][0] == CHANGES else {}
+        base = recipe.partition("+")[0]
+        if base not in self._bases:
+            files = [content for file, content in layers if file != CHANGES]
+            self._bases[base] = _merged(*({k: v for k, v in c.items() if k != "budgets"} for c in files))
+        merged = _laid_over(self._bases[base], changed)
+        own = [c["budgets"] for _, c in layers if isinstance(c.get("budgets"), dict)]
+        overlay = self.overlay(budget, own)
+        sections = {k: v for k, v in merged.items() if k not in (*TABLE, LIKE, ROW)}
+        values = _settled(sections, overlay, f"budgets/{budget}.yaml", "")
+        held = {
+            key: f"{_file(layers, key)}: {key}: {stands} holds for every budget ({budget}: {other})"
+            for key, (stands, other) in _held(sections, overlay)
+            if _file(layers, key) != CHANGES
+        }
+        return Config(values, held, [(f"budgets/{budget}.yaml", overlay), *layers])
+
+    def overlay(self, budget: str, own: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+        """What a budget has for every `by_budget`, with what recipes have for it. Raises ParamsError."""
+        found: dict[str, Any] = {}
+        for name in dict.fromkeys((PAPER, *self._line(budget))):
+            found = _laid_over(found, self._budget(name, own))
+        return found
+
+    def row(self, recipe: str) -> dict[str, Any]:
+        """How a recipe is called in tables: name and kind; nothing of one that has no row."""
+        told = [content[ROW] for _, content in self.layers(recipe) if ROW in content]
+        return dict(told[-1]) if told else {}
+
+    def _line(self, budget: str) -> list[str]:
+        """A budget and those that it is like, the farthest first. Raises ParamsError."""
+        if budget not in self.budgets:
+            raise ParamsError(f"budget: found {budget!r}, expected {closest(budget, self.budgets)}")
+        like = self.load(f"budgets/{budget}.yaml").get(LIKE)
+        return [*(self._line(str(like)) if like else []), budget]
+
+    def _budget(self, name: str, own: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """What a budget says, and what recipes of this line say for it."""
+        content = self.load(f"budgets/{name}.yaml")
+        found = {key: value for key, value in content.items() if key != LIKE}
+        for recipe in own:
+            found = _laid_over(found, recipe.get(name) or {})
+        return found
 
 
-def _chosen(budgets: dict[str, Any], budget: str, where: str) -> dict[str, Any]:
-    """What a section's budgets say for one of them: its own values over the paper's."""
-    chosen: dict[str, Any] = {}
-    for name in (PAPER, budget):
-        found = budgets.get(name) or {}
-        if not isinstance(found, dict):
-            raise ParamsError(f"{where}.budgets.{name}: found {found!r}, expected a mapping of the values")
-        chosen = _overlay(chosen, found)
-    return chosen
+def _merged(*contents: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        merged = OmegaConf.merge(*(OmegaConf.create(dict(content)) for content in contents))
+        found = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ParamsError(f"recipes: {error}") from error
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
-def _overlay(value: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    nested = {
-        key: _overlay(value[key], item) if isinstance(item, dict) and isinstance(value.get(key), dict) else item
-        for key, item in changes.items()
-    }
-    return {**value, **nested}
+def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data with other values, however deep; both stay as they are."""
+    made = dict(values)
+    for key, item in changes.items():
+        below = made.get(key)
+        both = isinstance(item, Mapping) and isinstance(below, Mapping)
+        made[key] = _laid_over(below, item) if both else item
+    return made
 
 
-def _settled(value: dict[str, Any], chosen: dict[str, Any], where: str) -> dict[str, Any]:
-    """The section with what was chosen in the place of every `by_budget`."""
-    if unknown := sorted(set(chosen) - set(value)):
-        raise ParamsError(
-            f"{where}.budgets: unknown key {unknown[0]!r}; expected {_closest(unknown[0], sorted(value))}"
-        )
-    settled: dict[str, Any] = {}
-    for key, item in value.items():
+def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """{"mask.joints": 7} → {"mask": {"joints": 7}}."""
+    made: dict[str, Any] = {}
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = made
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return made
+
+
+def _settled(values: Any, chosen: Any, file: str, where: str) -> Any:
+    """The values with what a budget has in the place of every `by_budget`."""
+    if not isinstance(values, dict):
+        return values
+    chosen = chosen if isinstance(chosen, dict) else {}
+    if unknown := sorted(set(chosen) - set(values)):
+        place = f"{where}." if where else ""
+        expected = closest(unknown[0], sorted(values))
+        raise ParamsError(f"{file}: unknown key {place + unknown[0]!r}; expected {expected}")
+    settled = {}
+    for key, item in values.items():
+        place = f"{where}.{key}" if where else key
         if item == BY_BUDGET:
             if key not in chosen:
-                raise ParamsError(f"{where}.{key}: found {BY_BUDGET}, expected a value of it under budgets.{PAPER}")
+                raise ParamsError(f"params.yaml: {place}: found {BY_BUDGET}, expected it in {file}")
             item = chosen[key]
-        elif isinstance(item, dict):
-            inner = chosen.get(key)
-            item = _settled(item, inner if isinstance(inner, dict) else {}, f"{where}.{key}")
-        settled[key] = item
+        settled[key] = _settled(item, chosen.get(key), file, place)
     return settled
 
 
-def held(value: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Values that hold for every budget although this one has another: key → (value, the budget's)."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key, item in chosen.items():
-        if isinstance(item, dict) and isinstance(value.get(key), dict):
-            found |= {f"{key}.{inner}": both for inner, both in held(value[key], item).items()}
-        elif value.get(key) not in (BY_BUDGET, item):
-            found[key] = (value.get(key), item)
-    return found
+def _held(values: Any, chosen: Any, where: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Values that stand although the budget has others: (dotted key, (value, the budget's))."""
+    for key, other in chosen.items():
+        place = f"{where}.{key}" if where else key
+        if isinstance(other, dict) and isinstance(values.get(key), dict):
+            yield from _held(values[key], other, place)
+        elif values.get(key) not in (BY_BUDGET, other):
+            yield place, (values.get(key), other)
 
 
-def dataset_of(benchmark: str, datasets: list[str]) -> tuple[str, str]:
-    """`<dataset>_<split>` → (dataset, split). Raises ParamsError where no data set of the list fits."""
-    fitting = [d for d in datasets if benchmark.startswith(f"{d}_")]
-    if not fitting:
-        raise ParamsError(f"benchmark {benchmark!r}: expected <dataset>_<split> with a dataset of {datasets}")
-    dataset = max(fitting, key=len)
-    return dataset, benchmark.removeprefix(f"{dataset}_")
+def _at(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
-def check_budget(budget: str, where: str, file: Path = FILE) -> None:
-    """Raise ParamsError unless some section has this budget: a misspelt one would mean the paper's."""
-    sections = [value for value in read(file).values() if isinstance(value, dict)]
-    known = {PAPER} | {name for value in sections for name in value.get("budgets") or {}}
-    if budget not in known:
-        raise ParamsError(f"{file}: {where}: found {budget!r}, expected {_closest(budget, sorted(known))}")
+def _has(content: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(content, Mapping) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
-def load(name: str, cls: type[T], budget: str = PAPER, file: Path = FILE) -> T:
-    """The section `name` as an instance of the dataclass `cls`. Raises ParamsError.
-
-    Says which values of the file hold although the budget has others.
-    """
-    where = f"{file}: {name}"
-    value, budgets = _parts(read(file), name, file)
-    chosen = _chosen(budgets, budget, where)
-    for key, (stands, other) in held(value, chosen).items():
-        print(f"{where}.{key}: {stands} holds for every budget ({budget}: {other})", flush=True)
-    return build(_settled(value, chosen, where), cls, where)
-
-
-def build(values: dict[str, Any], cls: type[T], where: str) -> T:
-    """An instance of the dataclass `cls` from plain data; `where` stands in front of every complaint."""
-    _check_keys(values, cls, where)
-    try:
-        return TypeAdapter(cls).validate_python(values)
-    except ValidationError as error:
-        problems = [
-            f"{where}.{'.'.join(map(str, p['loc'])) or '(section)'}: found {p['input']!r}: {p['msg']}"
-            for p in error.errors()
-        ]
-        raise ParamsError("\n".join(problems)) from None
-
-
-def _check_keys(values: dict[str, Any], cls: Any, where: str) -> None:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    for key, value in values.items():
-        if key not in fields:
-            raise ParamsError(f"{where}: unknown key {key!r}; expected {_closest(str(key), sorted(fields))}")
-        _check_nested(value, hints[key], f"{where}.{key}")
-    required = [
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values
-    ]
-    if required:
-        raise ParamsError(f"{where}: missing {', '.join(required)}")
-
-
-def _check_nested(value: Any, hint: Any, where: str) -> None:
-    """Dataclasses within dataclasses, also as the values of a mapping."""
-    if not isinstance(value, dict):
-        return
-    if dataclasses.is_dataclass(hint):
-        _check_keys(value, hint, where)
-    elif typing.get_origin(hint) is dict:
-        for key, item in value.items():
-            _check_nested(item, typing.get_args(hint)[1], f"{where}.{key}")
-
-
-def _closest(word: str, known: list[str] | str) -> str:
-    if isinstance(known, str):
-        return known
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"{close[0]!r} (of {', '.join(known)})" if close else ", ".join(known)
+def _file(layers: list[tuple[str, dict[str, Any]]], key: str) -> str:
+    return next((file for file, content in reversed(layers) if _has(content, key)), "params.yaml")

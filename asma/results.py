@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from asma.backbones import tokens
 from asma.backbones.base import Backbone
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
+from asma.streamed import Log
 
 # Whose accuracy stands for a run, so that runs can be sorted by one figure: the first of these
 # modes that it has, what its stage is there for. A student has one mode, whatever it is called.
@@ -32,20 +33,7 @@ HEADLINE = (
 )
 
 
-class Log(Protocol):
-    """The part of the tracking log that is needed here."""
-
-    def metrics(self, values: dict[str, float]) -> None:
-        """Final figures."""
-
-    def data(self, bench: Benchmark, *parts: str) -> None:
-        """The recordings that were read."""
-
-    def summary(self, text: str) -> None:
-        """A line for the end of the stage."""
-
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        """A metrics.json."""
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +134,11 @@ def chance(bench: Benchmark) -> float:
 
 
 def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
-    """Write metrics.json of one run, log its figures and its data, and
-    say them beside chance."""
+    """Write metrics.json of one run, log its figures and say them beside chance."""
     told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
     told |= {"chance": chance(bench), **about}
     log.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
     log.metrics(accuracy(results))
-    log.data(bench, "train", "test")
     for row in results:
         own = [row[key] for key in ("stream", "encoder", "mode") if key in row]
         name = ".".join(own)
@@ -170,28 +156,6 @@ def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[st
     labels = test.labels.cpu().numpy()
     evaluation.save_confusion(out / "confusion.csv", bench.classes, labels, logits)
     write(out, log, bench, rows(judged, test.labels), **about)
-
-
-def stream_groups(content: dict[str, Any], runs: Path) -> Iterator[dict[str, Path]]:
-    """The runs of these parameters that differ only in their stream; `content` is the whole params.yaml.
-
-    One stream alone has nothing to be added to: no group.
-    """
-    if len(content["streams"]) < 2:
-        return
-    fuse, distill = content["fuse"]["modes"], content["distill"]["teachers"]
-    for stage, kinds in (
-        ("probe", content["encoders"]),
-        ("finetune", content["encoders"]),
-        ("fuse", fuse),
-        ("distill", distill),
-    ):
-        for kind in kinds:
-            for benchmark in content["benchmarks"]:
-                folder = runs / stage / kind / benchmark
-                yield {stream: folder / stream for stream in content["streams"]}
-    for transfer in content["transfers"] or {}:
-        yield {stream: runs / "transfer" / transfer / "streams" / stream for stream in content["streams"]}
 
 
 def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -235,7 +199,7 @@ def _row(metrics: dict[str, Any], stream: str, encoder: str, mode: str) -> dict[
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
-    for candidate in (folder, folder.parent.parent):  # the streams of a transfer share one file
+    for candidate in (folder, folder.parent):  # the streams of a transfer share one file
         if (candidate / "metrics.json").is_file():
             return json.loads((candidate / "metrics.json").read_text(encoding="utf-8"))
     raise FileNotFoundError(f"{folder / 'metrics.json'}: not found; `dvc repro` makes it")

@@ -30,6 +30,7 @@ from asma.progress import progress
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILE = ("auto", "on", "off")
+WEIGHTS = "weights.safetensors"  # what a stage that trains leaves of each stream
 
 
 class NotFinite(ValueError):
@@ -361,19 +362,25 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-@contextmanager
-def resumable(stage: str, *axes: str, of: tuple[object, ...]) -> Iterator[Callable[[str], Checkpoint]]:
-    """Checkpoints of one stage, in `.resume/`; removed when the block ends well.
+class Checkpoints(Protocol):
+    """What `resumable` gives: a checkpoint by the name of what is trained, in a folder of its stream."""
 
-    `of`: everything the result depends on: dataclasses and plain values by content, Paths by the file's bytes. The
-    package's code and layouts and the stage's script count too.
+    def __call__(self, name: str, within: str = "") -> Checkpoint: ...
+
+
+@contextmanager
+def resumable(stage: str, run: str, of: tuple[object, ...]) -> Iterator[Checkpoints]:
+    """Checkpoints of one run of a stage, in `.resume/`; removed when the block ends well.
+
+    `of`: everything the result depends on, by the run's plan (settings, digests of code) and its data:
+    dataclasses and plain values by content, Paths by the file's bytes.
     """
-    code = [*sorted(Path("asma").rglob("*.py")), *sorted(Path("asma").rglob("*.yaml"))]
-    key = fingerprint(*of, *code, Path("stages") / f"{stage}.py")
+    key = fingerprint(*of)
     made: list[Checkpoint] = []
 
-    def checkpoint(name: str) -> Checkpoint:
-        made.append(Checkpoint(Path(".resume", stage, *axes, f"{name}.safetensors"), f"{key} {name}"))
+    def checkpoint(name: str, within: str = "") -> Checkpoint:
+        path = Path(".resume", stage, run, within, f"{name}.safetensors")
+        made.append(Checkpoint(path, f"{key} {name}"))
         return made[-1]
 
     yield checkpoint

@@ -1,19 +1,30 @@
-"""What the ablations found.   runs/ablations → report/ablations.html, report/ablations/"""
+"""What the ablations found.   runs/ → report/ablations.html, report/ablations/"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-from asma import cli, params, tracking
+from asma import cli, tracking
+from asma.plan import Plan
 from asma.report import ablation_tables, ablations, claims, figures, page, tables
 
 
-def main(runs: Path, out: Path, missing: str = "error") -> None:
-    content = params.read()
+@dataclass(frozen=True)
+class Settings:
+    """The lines and their runs; `folders` has the folder of each run by `ablations.key`."""
+
+    table: dict[str, Any]
+    folders: dict[str, str]
+
+
+def main(plan: Plan) -> None:
+    settings, out = plan.load(Settings), plan.folder
+    content, missing = settings.table, settings.table["ablations"].get("missing", "error")
     with tracking.run("ablations") as log:
-        found = ablations.collect(content, runs, missing)
+        found = ablations.collect(content, settings.folders, missing)
         made = ablation_tables.all_tables(found, content)
-        far = ablation_tables.pretraining(found, ablations.losses(content, runs))
+        far = ablation_tables.pretraining(found, ablations.losses(content, settings.folders))
         tested = claims.put_to_the_test(found)
         said, how = tables.note(found), ablation_tables.made_by(found, content)
         drawn = ablation_tables.figures(found, content)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from asma import backbones, cli, efficiency, params, results, tracking
+from asma import backbones, cli, efficiency, results, tracking
 from asma.backbones import Encoder
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier
+from asma.plan import Plan
 from asma.protocols.frozen import Fuse
 
 
-def main(benchmark: Path, out: Path) -> None:
-    bench, n_streams = Benchmark(benchmark), len(params.read()["streams"])
-    architecture = params.load("encoder", Encoder, bench.budget)
-    fuse = params.load("fuse", Fuse, bench.budget)
-    distill = params.load("distill", Distill, bench.budget)
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters."""
+
+    streams: list[str]
+    encoder: Encoder
+    fuse: Fuse
+    distill: Distill
+
+
+def main(plan: Plan) -> None:
+    settings, bench = plan.load(Settings), Benchmark(plan.path("benchmark"))
+    architecture, fuse, distill = settings.encoder, settings.fuse, settings.distill
+    n_streams = len(settings.streams)
     with tracking.run("efficiency", benchmark=bench.name) as log:
         encoder = backbones.build(bench.skeleton, architecture)
         head = AlignedClassifier(encoder.dim, len(bench.classes), fuse.alignment)
@@ -34,7 +44,8 @@ def main(benchmark: Path, out: Path) -> None:
             for model, count in single.items()
             for times in sorted({1, n_streams})
         ]
-        log.write(out / "metrics.json", {"stage": "efficiency", "benchmark": bench.name, "models": models})
+        about = {"stage": "efficiency", "benchmark": bench.name}
+        log.write(plan.folder / "metrics.json", {**about, "models": models})
         for row in models:
             log.metrics({f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]})
         lines = [f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC" for r in models]

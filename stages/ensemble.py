@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from asma import cli, params, results, tracking
+from asma import cli, results, tracking
+from asma.plan import Plan
 
 
-def main(runs: Path, out: Path) -> None:
-    content = params.read()
-    weights = {str(k): float(v) for k, v in content["ensemble"]["weights"].items()}
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters; `groups` has a folder and its streams for each run."""
+
+    seed: int
+    ensemble: dict[str, Any]
+    groups: dict[str, list[str]]
+
+
+def main(plan: Plan) -> None:
+    settings = plan.load(Settings)
+    weights = {str(k): float(v) for k, v in settings.ensemble["weights"].items()}
     with tracking.run("ensemble") as log:
-        log.params({"ensemble": content["ensemble"], "streams": content["streams"]})
-        rows = []
-        for group in results.stream_groups(content, runs):
-            rows += results.add_streams(group, weights)
-        about = {"stage": "ensemble", "seed": content["seed"], **results.accuracy(rows)}
-        log.write(out / "metrics.json", {**about, "results": rows})
+        log.params({"ensemble": settings.ensemble})
+        rows: list[results.Row] = []
+        for folder, streams in settings.groups.items():
+            rows += results.add_streams({s: Path(folder, s) for s in streams}, weights)
+        about = {"stage": "ensemble", "seed": settings.seed, **results.accuracy(rows)}
+        log.write(plan.folder / "metrics.json", {**about, "results": rows})
         log.metrics(results.accuracy(rows))
         for row in rows:
             log.metrics({f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]})
-        log.summary(f"{len(rows)} ensembles of {len(content['streams'])} streams")
+        log.summary(f"{len(rows)} ensembles")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/<teacher>/<benchmark>/<stream>
+"""Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/asma_<mode>@<benchmark>/<stream>
 
-The student also becomes a version of `student` in MLflow's model registry.
-The ONNX files are the same bytes for the same weights. metrics.json is not: it holds times and memory of this machine.
+The student also becomes a version of `student` in MLflow's model registry. The ONNX files are the same
+bytes for the same weights. metrics.json is not: it holds times and memory of this machine.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 
-from asma import cli, params, tracking
+from asma import cli, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -19,42 +18,65 @@ from asma.deployment import device, machine
 from asma.deployment.device import Export
 from asma.deployment.forms import Blueprint
 from asma.distillation import Distill
+from asma.plan import Plan
 from asma.protocols.frozen import Fuse
+from asma.streamed import OfStream
+from asma.training import WEIGHTS
 
-WEIGHTS = "weights.safetensors"
-FIGURES = ("file_bytes", "peak_bytes", "latency_ms", "latency_p95_ms", "clips_per_s", "accuracy", "agreement")
+FIGURES = (
+    "file_bytes",
+    "peak_bytes",
+    "latency_ms",
+    "latency_p95_ms",
+    "clips_per_s",
+    "accuracy",
+    "agreement",
+)
 
 
-def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Path, out: Path) -> None:
-    bench, how = Benchmark(benchmark), params.load("export", Export)
-    architecture, distill = params.load("encoder", Encoder, bench.budget), params.load("distill", Distill, bench.budget)
-    alignment = params.load("fuse", Fuse, bench.budget).alignment
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters."""
+
+    encoder: Encoder
+    fuse: Fuse
+    distill: Distill
+    export: Export
+
+
+def main(plan: Plan) -> None:
+    settings, bench = plan.load(Settings), Benchmark(plan.path("benchmark"))
+    how, alignment = settings.export, settings.fuse.alignment
     how.check()
     torch.set_num_threads(how.threads)
-    with tracking.run("export", teacher=teacher, benchmark=bench.name, stream=stream) as log:
+    with tracking.run("export", recipe=plan.recipe, benchmark=bench.name) as log:
         here = {"processor": machine.processor(), "threads": how.threads, "torch": torch.__version__}
         log.params({"export": asdict(how), "machine": here})
         log.data(bench, "train", "test")
-        train, test = (batches.load(bench, part, stream, torch.device("cpu")) for part in ("train", "test"))
-        (out / "models").mkdir(parents=True, exist_ok=True)
-        networks = [
-            Blueprint(name, bench.skeleton, len(bench.classes), architecture, alignment, distill, folder / WEIGHTS)
-            for name, folder in (("teacher", fused), ("student", distilled))
-        ]
-        rows, missing = device.measure(networks, train.x, test, out / "models", how)
-        about = {"stage": "export", "benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
-        about |= {"teacher": teacher, "stream": stream, "machine": here}
-        log.write(out / "metrics.json", {**about, "models": rows, "unavailable": missing})
-        for row in rows:
-            name = f"{row['model']} {row['form']}"
-            log.metrics({f"{name}.{key}": row[key] for key in FIGURES})
-            log.summary(
-                f"{name}: {row['latency_ms']:.2f} ms a clip, {row['file_bytes'] / 1e6:.2f} MB, "
-                f"{row['accuracy']:.2f} % top-1, {row['agreement']:.1f} % the same answer as the network"
-            )
-        for row in missing:
-            log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
-        log.model("student", networks[-1].load(), test.x[:2].numpy())
+        about = {"stage": "export", "benchmark": bench.name, "demonstration": bench.demonstration}
+        about |= {**bench.counts(), **plan.about(), "teacher": settings.fuse.mode, "machine": here}
+        for stream in how.streams:
+            own, out = OfStream(log, stream), plan.folder / stream
+            train, test = (batches.load(bench, part, stream, torch.device("cpu")) for part in ("train", "test"))
+            (out / "models").mkdir(parents=True, exist_ok=True)
+            shape = (bench.skeleton, len(bench.classes), settings.encoder, alignment, settings.distill)
+            networks = [
+                Blueprint(name, *shape, plan.path(read) / stream / WEIGHTS)
+                for name, read in (("teacher", "fused"), ("student", "distilled"))
+            ]
+            rows, missing = device.measure(networks, train.x, test, out / "models", how)
+            told = {**about, "stream": stream, "models": rows, "unavailable": missing}
+            log.write(out / "metrics.json", told)
+            for row in rows:
+                name = f"{row['model']} {row['form']}"
+                own.metrics({f"{name}.{key}": row[key] for key in FIGURES})
+                log.summary(
+                    f"{name}: {row['latency_ms']:.2f} ms a clip, {row['file_bytes'] / 1e6:.2f} MB, "
+                    f"{row['accuracy']:.2f} % top-1, {row['agreement']:.1f} % the same answer"
+                )
+            for row in missing:
+                log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
+            log.model("student", networks[-1].load(), test.x[:2].numpy())
 
 
 if __name__ == "__main__":

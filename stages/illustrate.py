@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from asma import cli, illustration, networks, params, tracking
+from asma import cli, illustration, networks, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill
 from asma.illustration import Illustrate, inside, judged, masked, player
 from asma.masking import Mask
+from asma.plan import Plan
 from asma.protocols.frozen import Fuse
-from asma.training import Run
+from asma.training import WEIGHTS, Run
 
 
-def main(benchmark: Path, runs: Path, out: Path) -> None:
-    bench, content = Benchmark(benchmark), params.read()
-    seed, streams, weights = content["seed"], content["streams"], content["ensemble"]["weights"]
-    how, mask = params.load("illustrate", Illustrate), params.load("mask", Mask, bench.budget)
-    architecture, run = params.load("encoder", Encoder, bench.budget), params.load("run", Run, bench.budget)
-    fuse, distill = params.load("fuse", Fuse, bench.budget), params.load("distill", Distill, bench.budget)
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters; `folders` has the folder of each `<stage>/<recipe>`."""
+
+    seed: int
+    streams: list[str]
+    encoders: list[str]
+    folders: dict[str, str]
+    run: Run
+    mask: Mask
+    encoder: Encoder
+    fuse: Fuse
+    distill: Distill
+    ensemble: dict[str, Any]
+    illustrate: Illustrate
+
+    def folder(self, stage: str, recipe: str) -> Path | None:
+        """Where a run of the table lies, if there is one."""
+        found = self.folders.get(f"{stage}/{recipe}")
+        return Path(found) if found else None
+
+
+def main(plan: Plan) -> None:
+    settings, bench = plan.load(Settings), Benchmark(plan.path("benchmark"))
+    seed, streams, weights = settings.seed, settings.streams, settings.ensemble["weights"]
+    how, mask, run, out = settings.illustrate, settings.mask, settings.run, plan.folder
+    architecture, fuse, distill = settings.encoder, settings.fuse, settings.distill
     how.check(streams)
-    encoders = [encoder for encoder in dict.fromkeys((fuse.first, fuse.second)) if encoder in content["encoders"]]
+    encoders = [encoder for encoder in dict.fromkeys((fuse.first, fuse.second)) if encoder in settings.encoders]
     name, stream, device, cpu = bench.name, how.stream, run.start(), torch.device("cpu")
     of = bench.skeleton, len(bench.classes)
     with tracking.run("illustrate", benchmark=name) as log:
@@ -38,18 +61,21 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
         each: list[judged.Answers] = []
         fused: list[judged.Answers] = []
         for encoder in encoders:
-            left = runs / "pretrain" / encoder / name / stream / "weights.safetensors"
-            built[encoder] = networks.encoder(bench.skeleton, architecture, left)
-            left = runs / "probe" / encoder / name
-            each += judged.read(left, encoder, "linear", stream, [stream], weights, test.names)
-        if how.mode in fuse.modes:
-            left = runs / "fuse" / how.mode / name
-            built["both"] = networks.teacher(*of, architecture, fuse.alignment, left / stream / "weights.safetensors")
-            fused += judged.read(left, "both", f"aligned_{how.word}", stream, streams, weights, test.names)
-        if how.mode in distill.teachers:
-            left = runs / "distill" / how.mode / name
-            built["student"] = networks.student(*of, architecture, distill, left / stream / "weights.safetensors")
-            fused += judged.read(left, "student", f"distilled_{how.word}", stream, streams, weights, test.names)
+            if left := settings.folder("pretrain", encoder):
+                path = left / stream / WEIGHTS
+                built[encoder] = networks.encoder(bench.skeleton, architecture, path)
+            if left := settings.folder("probe", encoder):
+                each += judged.read(left, encoder, "linear", stream, [stream], weights, test.names)
+        system = f"asma_{how.mode}"
+        if left := settings.folder("fuse", system):
+            path = left / stream / WEIGHTS
+            built["both"] = networks.teacher(*of, architecture, fuse.alignment, path)
+            mode = f"aligned_{how.word}"
+            fused += judged.read(left, "both", mode, stream, streams, weights, test.names)
+        if left := settings.folder("distill", system):
+            built["student"] = networks.student(*of, architecture, distill, left / stream / WEIGHTS)
+            mode = f"distilled_{how.word}"
+            fused += judged.read(left, "student", mode, stream, streams, weights, test.names)
 
         seen = {word: inside.look(network.to(device), test.x, run) for word, network in built.items()}
         illustration.save(

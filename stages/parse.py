@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from asma import cli, params, skeleton, tracking
+from asma import cli, skeleton, tracking
 from asma.data import parse
 from asma.data.sets import Set
+from asma.plan import Plan
 
 
-def main(dataset: str, raw: Path, out: Path, metrics: Path) -> None:
-    """Bad files are all named before the stage stops, or left out and listed with `parse.on_error: skip`."""
-    told = params.load(f"sets.{dataset}", Set)
-    how = params.load("parse", parse.Parse)
-    layout = skeleton.load(told.layout)
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters."""
+
+    dataset: Set
+    parse: parse.Parse
+
+
+def main(plan: Plan) -> None:
+    """Bad files are all named before the stage stops, or left out and listed: `parse.on_error`."""
+    settings, dataset = plan.load(Settings), plan.axes["dataset"]
+    known, reading = settings.dataset, settings.parse
+    layout = skeleton.load(known.layout)
     with tracking.run("parse", dataset=dataset) as log:
-        log.params({"set": vars(told), "parse": vars(how)})
+        log.params({"set": vars(known), "parse": vars(reading)})
         report = parse.parse(
-            raw,
-            out,
+            plan.path("raw"),
+            plan.path("recordings"),
             dataset=dataset,
-            format=told.format,
-            layout=told.layout,
+            format=known.format,
+            layout=known.layout,
             joints=len(layout),
-            bodies=told.bodies,
-            classes=parse.class_list(told.classes, told.class_count),
-            class_count=told.class_count,
-            missing=told.missing,
-            slicing=told.slicing,
-            up=told.up,
-            unit=told.unit,
-            implausible=told.implausible,
+            bodies=known.bodies,
+            classes=parse.class_list(known.classes, known.class_count),
+            class_count=known.class_count,
+            missing=known.missing,
+            slicing=known.slicing,
+            up=known.up,
+            unit=known.unit,
+            implausible=known.implausible,
             skeleton=layout,
-            on_error=how.on_error,
-            workers=how.workers,
+            on_error=reading.on_error,
+            workers=reading.workers,
         )
         log.metrics(report.figures())
-        log.write(metrics, report.metrics())
+        log.write(plan.folder / "metrics.json", report.metrics())
         log.summary(report.summary())
 
 

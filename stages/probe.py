@@ -1,48 +1,66 @@
-"""Judge one frozen encoder.   runs/pretrain/… → runs/probe/<encoder>/<benchmark>/<stream>"""
+"""Judge one frozen encoder a stream.   runs/pretrain/… → runs/probe/<recipe>@<benchmark>/<stream>"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
-from asma import backbones, cli, evaluation, params, results, tracking, training
+from asma import backbones, cli, evaluation, results, tracking, training
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
+from asma.plan import Plan
 from asma.protocols import frozen
 from asma.protocols.bench import Bench
 from asma.results import Judged
+from asma.streamed import OfStream
 from asma.training import Run
 
 
-def main(encoder: str, benchmark: Path, stream: str, pretrained: Path, out: Path) -> None:
-    bench, seed = Benchmark(benchmark), params.read()["seed"]
-    how, run = params.load("probe", frozen.Probe, bench.budget), params.load("run", Run, bench.budget)
-    architecture = params.load("encoder", Encoder, bench.budget)
-    device = run.start()
-    depends = (seed, how, architecture, run, benchmark, pretrained / "weights.safetensors")
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters."""
+
+    seed: int
+    streams: list[str]
+    run: Run
+    encoder: Encoder
+    probe: frozen.Probe
+
+
+def main(plan: Plan) -> None:
+    settings, bench = plan.load(Settings), Benchmark(plan.path("benchmark"))
+    how, run, seed = settings.probe, settings.run, settings.seed
+    device, pretrained = run.start(), plan.path("pretrained")
+    weights = {stream: pretrained / stream / training.WEIGHTS for stream in settings.streams}
+    about = {"stage": "probe", "encoder": plan.like, "seed": seed, **plan.about()}
+    depends = (plan.settings, plan.code, bench.path, *weights.values())
     with (
-        tracking.run("probe", encoder=encoder, benchmark=bench.name, stream=stream) as log,
-        training.resumable("probe", encoder, bench.name, stream, params.changed(), of=depends) as checkpoint,
+        tracking.run("probe", recipe=plan.recipe, benchmark=bench.name) as log,
+        training.resumable("probe", plan.name, of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, "probe": asdict(how), "run": asdict(run), **run.about(device)})
-        network = backbones.build(bench.skeleton, architecture).to(device)
-        training.load_weights(pretrained / "weights.safetensors", encoder=network)
-        judge = Bench(len(bench.classes), run, device, seed, log, checkpoint)
-        train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-        raw = (frozen.embeddings(network, train.x, judge), frozen.embeddings(network, test.x, judge))
-        scaled = frozen.standardised(*raw)
-        near = {k: evaluation.nearest(*scaled, train.labels, judge.classes, k) for k in how.neighbours}
-        plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
-        judged = {
-            "linear": Judged(frozen.linear_probe(*raw, train.labels, how, judge, "linear"), how.epochs, plain),
-            "standardised": Judged(
-                frozen.linear_probe(*scaled, train.labels, how, judge, "standardised"), how.epochs, plain
-            ),
-            **{f"knn_{k}": Judged(logits, 0, free) for k, logits in near.items()},
-        }
-        about = {"stage": "probe", "encoder": encoder, "stream": stream, "seed": seed}
-        results.leave(out, log, bench, test, judged, **about, **run.about(device))
+        log.params({**plan.settings, **run.about(device)})
+        log.data(bench, "train", "test")
+        for stream in settings.streams:
+            own, saved = OfStream(log, stream), partial(checkpoint, within=stream)
+            network = backbones.build(bench.skeleton, settings.encoder).to(device)
+            training.load_weights(weights[stream], encoder=network)
+            judge = Bench(len(bench.classes), run, device, seed, own, saved)
+            train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
+            raw = tuple(frozen.embeddings(network, clips.x, judge) for clips in (train, test))
+            scaled = frozen.standardised(*raw)
+            near = {k: evaluation.nearest(*scaled, train.labels, judge.classes, k) for k in how.neighbours}
+            plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
+            linear = {
+                name: frozen.linear_probe(*features, train.labels, how, judge, name)
+                for name, features in (("linear", raw), ("standardised", scaled))
+            }
+            judged = {
+                **{name: Judged(logits, how.epochs, plain) for name, logits in linear.items()},
+                **{f"knn_{k}": Judged(logits, 0, free) for k, logits in near.items()},
+            }
+            told = {**about, "stream": stream, **run.about(device)}
+            results.leave(plan.folder / stream, own, bench, test, judged, **told)
 
 
 if __name__ == "__main__":

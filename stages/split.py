@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from asma import cli, params, tracking
-from asma.data import benchmarks, counts, sets
+from asma import cli, tracking
+from asma.data import benchmarks, counts
 from asma.data.recordings import shown
+from asma.data.sets import Set
+from asma.plan import Plan
 
 
-def main(benchmark: str, clips: Path, motion: Path, out: Path) -> None:
-    content = params.read()
-    dataset, name = params.dataset_of(benchmark, content["datasets"])
-    set_ = params.load(f"sets.{dataset}", sets.Set)
-    if name not in set_.splits:
-        known = ", ".join(set_.splits) or "none"
-        raise params.ParamsError(f"params.yaml: sets.{dataset}.splits: found no {name!r}, there is {known}")
-    params.check_budget(set_.budget, f"sets.{dataset}.budget")
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads of the parameters; of the set's splits its own alone."""
+
+    dataset: Set
+
+
+def main(plan: Plan) -> None:
+    benchmark, known = plan.axes["split"], plan.load(Settings).dataset
+    ((name, split),) = known.splits.items()
+    dataset = benchmark.removesuffix(f"_{name}")
     with tracking.run("split", benchmark=benchmark) as log:
-        log.params({"column": set_.splits[name].column, "budget": set_.budget})
-        paths = (clips / f"{dataset}.h5", motion / f"{dataset}.h5")
-        written = benchmarks.write(out, benchmark, set_, set_.splits[name], *paths)
+        log.params({"column": split.column, "budget": known.budget})
+        paths = (plan.path("clips"), plan.path("motion"))
+        written = benchmarks.write(plan.folder, benchmark, known, split, *paths)
         found = written.counts
         log.metrics({f"n_{part}": count for part, count in found.items()})
         published = counts.published_counts().get(dataset, {}).get(name)
         beside = f"; published: {published['train']} / {published['test']}" if published else ""
         log.summary(f"{benchmark}: {found['train']} train / {found['test']} test{beside}")
-        column = set_.splits[name].column
+        column = split.column
         for what, names in (
             (f"values of {column} listed, but in no recording", written.absent),
             (f"names in the official list of {column}, but in no recording", written.unlisted),

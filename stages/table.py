@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from asma import cli, params, tracking
+from asma import cli, tracking
+from asma.plan import Plan
 from asma.report import figures, headline, illustrations, page, players, tables
 from asma.report.collect import collect
 
 
-def main(runs: Path, out: Path) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """What is in the table; `rows` has every run with results: stage, recipe, benchmark, folder, name."""
+
+    table: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def main(plan: Plan) -> None:
+    content, runs, out = plan.load(Settings).table, Path("runs"), plan.folder
     with tracking.run("table") as log:
-        content = params.read()
         results = collect(content, runs)
         headline.test(results, content["ensemble"]["weights"], runs)
         titles = {benchmark: results.title(benchmark) for benchmark in content["benchmarks"]}

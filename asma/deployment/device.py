@@ -40,7 +40,6 @@ class ExportError(ValueError):
 class Export:
     """Section `export` of the parameters."""
 
-    teachers: list[str]  # by where their encoders come from, as in `distill`
     streams: list[str]
     forms: list[str] = field(default_factory=lambda: ["eager", "compiled", "onnx_fp32", "onnx_int8"])
     compiled: list[str] = field(default_factory=lambda: ["student"])  # networks that have a compiled form

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from torch import Tensor
+
 from asma.backbones.base import Backbone
 from asma.methods.base import Method, Pretrain
 from asma.views import AsmaViews
@@ -15,7 +17,7 @@ from asma.views import AsmaViews
 METHODS = {"asma": "asma.methods.asma"}
 UNTRAINED = "untrained"  # the control: no row, it has no loss
 
-__all__ = ["METHODS", "UNTRAINED", "Method", "Pretrain", "build"]
+__all__ = ["METHODS", "UNTRAINED", "Method", "Pretrain", "build", "settle"]
 
 
 def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Method:
@@ -24,3 +26,8 @@ def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Method:
         raise ValueError(f"pretrain.method: found {how.method!r}, expected one of {', '.join(METHODS)}")
     method: Method = import_module(METHODS[how.method]).build(encoder, views, how)
     return method
+
+
+def settle(encoder: Backbone, x: Tensor, batch_size: int, seed: int) -> None:
+    """What stands in for training in the control: see `untrained.settle`."""
+    import_module(f"asma.methods.{UNTRAINED}").settle(encoder, x, batch_size, seed)

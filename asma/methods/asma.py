@@ -15,6 +15,7 @@ from asma.backbones.base import Backbone
 from asma.methods.base import Method, Pretrain
 from asma.views import AsmaViews, Views
 
+
 class Projector(nn.Sequential):
     """Linear maps without bias, dim → P → … → P, BN and ReLU between them; three in Barlow Twins.
 

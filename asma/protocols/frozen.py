@@ -39,7 +39,7 @@ class FuseFit:
     def of(self, mode: str) -> Fit:
         """The one of a mode. Raises ValueError on another word."""
         if mode not in ("pretrain", "finetune"):
-            raise ValueError(f"fuse.modes: found {mode!r}, expected pretrain or finetune")
+            raise ValueError(f"fuse.mode: found {mode!r}, expected pretrain or finetune")
         return self.pretrain if mode == "pretrain" else self.finetune
 
 
@@ -49,12 +49,13 @@ class Fuse:
 
     first: str  # the two encoders
     second: str
-    modes: list[str]  # where they come from: pretrain (frozen, the aligned probe), finetune (second step)
+    mode: str = "pretrain"  # where they come from; or finetune, the second step of fine-tuning
     heads: list[str] = field(default_factory=lambda: list(HEADS))  # which of asma.fusion.HEADS are trained on them
     alignment: Alignment = field(default_factory=Alignment)
     fit: FuseFit
 
     def __post_init__(self) -> None:
+        self.fit.of(self.mode)
         unknown = [head for head in self.heads if head not in HEADS]
         if unknown:
             raise ValueError(f"fuse.heads: found {unknown[0]!r}, expected some of {', '.join(HEADS)}")

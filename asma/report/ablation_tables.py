@@ -11,7 +11,6 @@ import matplotlib
 import yaml
 from matplotlib.figure import Figure
 
-from asma.params import dataset_of, section_of
 from asma.report import claims, tables
 from asma.report.ablations import Ablation, Found, Row, chosen
 from asma.report.figures import COLOURS, STYLE
@@ -173,14 +172,14 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
     for benchmark in found.benchmarks:
         budget = _budget(params, benchmark)
         trained = ("pretrain", "probe", "finetune", "distill")
-        epochs = {name: section_of(params, name, budget)["epochs"] for name in trained}
+        epochs = {name: params["values"][benchmark][name]["epochs"] for name in trained}
         told = ", ".join(f"{name} {value}" for name, value in epochs.items())
         sentences.append(f"{benchmark} by the budget `{budget}` (epochs: {told}).")
     seeds = ", ".join(map(str, found.seeds))
     sentences.append(
         f"Streams: {', '.join(found.streams)}; seeds: {seeds}. Every row of a benchmark by the same budget."
     )
-    sentences.append("Made by `make ablations` from the `ablations` of params.yaml.")
+    sentences.append("Made by `make ablations` from recipes/ablations.yaml.")
     if found.missing:
         sentences.append(f"As far as it has got: runs still missing, with the rows that need them: {found.missing}.")
     return " ".join(sentences)
@@ -189,13 +188,7 @@ def made_by(found: Found, params: Mapping[str, Any]) -> str:
 def parameters(found: Found, params: Mapping[str, Any]) -> str:
     """What of params.yaml the grid came from, as YAML: the section `ablations`, and the budgets of its benchmarks."""
     names = {_budget(params, benchmark) for benchmark in found.benchmarks}
-    told: dict[str, Any] = {"ablations": params["ablations"]}
-    for section, value in params.items():
-        budgets = value.get("budgets", {}) if isinstance(value, dict) else {}
-        if used := sorted(names & budgets.keys()):
-            held = {name: section_of(params, section, name) for name in used}
-            own = {name: {key: held[name][key] for key in budgets[name]} for name in used}
-            told[section] = {"budgets": own}
+    told = {"ablations": params["ablations"], "budgets": {n: params["budgets"][n] for n in sorted(names)}}
     return yaml.safe_dump(told, sort_keys=False, width=120)
 
 
@@ -302,7 +295,7 @@ def _value(row: Row) -> str:
 def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
     """The value that a benchmark's budget gives a key, `auto` for run.precision of a small set."""
     section, *inside = key.split(".")
-    value: Any = section_of(params, section, _budget(params, benchmark)) if inside else params[section]
+    value: Any = params["values"][benchmark][section]
     for part in inside:
         before, value = value, value[part]
     if value == "by_benchmark":
@@ -312,8 +305,7 @@ def _own(params: Mapping[str, Any], benchmark: str, key: str) -> Any:
 
 
 def _budget(params: Mapping[str, Any], benchmark: str) -> str:
-    sets = params["sets"]
-    return str(sets[dataset_of(benchmark, list(sets))[0]]["budget"])
+    return str(params["budget_of"][benchmark])
 
 
 def _whose(ablation: Ablation) -> str:

@@ -1,6 +1,6 @@
-"""What the ablations found.   runs/ablations/<stage>/<axes>/metrics.json, logits.npz → outcomes
+"""What the ablations found.   runs/…/<stage>/<recipe>@<benchmark>/<stream>/metrics.json, logits.npz → outcomes
 
-Only what `ablations` of params.yaml lists is read, over all its seeds; a run that is listed and not there is an error,
+Only what recipes/ablations.yaml lists is read, over all its seeds; a run that is listed and not there is an error,
 or where one wants to see how far a long grid has got, leaves the rows out that need it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from asma import evaluation
-from asma.params import DEFAULT
+from asma.plan import DEFAULT
 from asma.report.collect import ReportError, Run, titled
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ MISSING = ("error", "leave_out")
 # else would be trained for hours to come out as the default. `finetune` repeats lines of `pretrain`.
 READ = {
     "pretrain": ("augment.", "mask.", "encoder.", "pretrain.", "run."),
-    "labels": ("finetune.", "encoder.partition", "run."),
-    "fuse": ("fuse.alignment.", "fuse.fit.pretrain.", "probe.", "run."),
-    "distill": ("distill.", "encoder.partition", "run."),
+    "labels": ("finetune.",),
+    "fuse": ("fuse.alignment.", "fuse.fit.pretrain.", "probe."),
+    "distill": ("distill.",),
 }
 # Beside what changes its pretraining, a line of `pretrain` may change how the encoders are judged then.
 JUDGED = ("probe.", "fuse.alignment.", "fuse.fit.", "finetune.")
@@ -51,14 +51,27 @@ class Ablation:
 
     @property
     def folder(self) -> Path:
-        """Below runs/ablations: `fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default`."""
+        """The line in words, as errors name it: `fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default`."""
         return Path(self.stage, *self.who, *(word for word in (self.pretrained, self.change) if word is not None))
+
+    @property
+    def recipe(self) -> str:
+        """The recipe of this line: what it is laid over, and its changes."""
+        base = f"asma_{self.who[0]}" if self.stage in ("fuse", "distill") else self.who[0]
+        pair = zip(("first", "second"), self.who[1:], strict=False) if self.stage == "fuse" else ()
+        own = [f"fuse.{place}={encoder}" for place, encoder in pair]
+        return "+".join([base, *own, *(f"{key}={value}" for key, value in self.changes.items())])
 
     @property
     def changes(self) -> dict[str, str]:
         """What differs from params.yaml, by key."""
         words = [w for part in (self.pretrained, self.change) for w in (part or DEFAULT).split("+") if w != DEFAULT]
         return {key: value for key, _, value in (word.partition("=") for word in words)}
+
+
+def key(ablation: Ablation, benchmark: str, seed: int) -> str:
+    """What a run of a line is called where its folder is looked up."""
+    return f"{ablation.folder.as_posix()} {benchmark} {seed}"
 
 
 def over_draws(values: Mapping[str, float]) -> dict[str, float]:
@@ -135,7 +148,7 @@ class Found:
 
 
 def grid(params: Mapping[str, Any]) -> list[Ablation]:
-    """Every line of the grid, as ablations/dvc.yaml expands it. Raises ReportError on a list that is not there."""
+    """Every line of the grid. Raises ReportError on a list that is not there."""
     how = _section(params)
     both = (params["fuse"]["first"], params["fuse"]["second"])
     lines = [Ablation("probe", (encoder,), change=None) for encoder in how["masks"]]
@@ -153,7 +166,7 @@ def grid(params: Mapping[str, Any]) -> list[Ablation]:
     return list(dict.fromkeys(lines))
 
 
-def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Found:
+def collect(params: Mapping[str, Any], folders: Mapping[str, str], missing: str = "error") -> Found:
     """Read every run of the grid. Raises ReportError naming all that are missing, unless told to leave them out.
 
     `leave_out` keeps the rows all of whose seeds are there, and an ensemble where all its streams are.
@@ -166,7 +179,7 @@ def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Fo
     absent: list[Path] = []
     there: dict[tuple[Ablation, str], list[str]] = {}  # streams with all seeds
     for line, stream in itertools.product(itertools.product(lines, benchmarks), streams):
-        places = [runs / line[0].folder / line[1] / stream / str(seed) for seed in seeds]
+        places = [Path(folders[key(*line, seed)], stream) for seed in seeds]
         gone = [place for place in places if not (place / "metrics.json").is_file()]
         absent += gone
         if not gone:
@@ -179,7 +192,7 @@ def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Fo
         [
             row
             for (ablation, benchmark), found in there.items()
-            for row in _rows(ablation, benchmark, found, streams, seeds, runs / ablation.folder / benchmark, weights)
+            for row in _rows(ablation, benchmark, found, streams, seeds, folders, weights)
         ]
     )
     demonstrations = frozenset(row.benchmark for row in rows if row.demonstration)
@@ -187,14 +200,15 @@ def collect(params: Mapping[str, Any], runs: Path, missing: str = "error") -> Fo
     return Found(rows, benchmarks, streams, seeds, *both, demonstrations, len(absent))
 
 
-def losses(params: Mapping[str, Any], runs: Path) -> dict[tuple[str, str, str], list[float | None]]:
+def losses(params: Mapping[str, Any], folders: Mapping[str, str]) -> dict[tuple[str, str, str], list[float | None]]:
     """The loss that each pretraining ended with: by encoder, benchmark and stream, one a seed, None where not run."""
     how = _section(params)
     found: dict[tuple[str, str, str], list[float | None]] = {}
     for axes in itertools.product(how["masks"], how["benchmarks"], how["streams"]):
         encoder, benchmark, stream = map(str, axes)
-        folder = runs / "pretrain" / encoder / DEFAULT / benchmark / stream
-        curves = [_curve(folder / str(seed) / "metrics.json") for seed in how["seeds"]]
+        line = Ablation("pretrain", (encoder,), change=None)
+        places = [folders[key(line, benchmark, seed)] for seed in how["seeds"]]
+        curves = [_curve(Path(place, stream, "metrics.json")) for place in places]
         if any(curves):
             found[encoder, benchmark, stream] = [curve[-1] if curve else None for curve in curves]
     return found
@@ -238,12 +252,14 @@ def _rows(
     streams: list[str],
     every: list[str],
     seeds: list[int],
-    folder: Path,
+    folders: Mapping[str, str],
     weights: Mapping[str, float],
 ) -> Iterator[Row]:
     """The rows of one line on one benchmark: a mode and stream each, and the ensemble where `every` stream is there."""
-    told = {stream: _read(folder / stream / str(seeds[0])) for stream in streams}
-    logits = {(s, n): evaluation.load_logits(folder / s / str(n) / "logits.npz") for s in streams for n in seeds}
+    of_seed = {seed: Path(folders[key(ablation, benchmark, seed)]) for seed in seeds}
+    folder = of_seed[seeds[0]]
+    told = {stream: _read(folder / stream) for stream in streams}
+    logits = {(s, n): evaluation.load_logits(of_seed[n] / s / "logits.npz") for s in streams for n in seeds}
     for mode in logits[streams[0], seeds[0]][2]:
         of_stream: dict[str, dict[int, tuple[tuple[str, ...], np.ndarray]]] = {}
         for seed in seeds:
@@ -270,26 +286,19 @@ def _rows(
                 costs.get(stream, sum(costs.values())),
                 bool(told[streams[0]]["demonstration"]),
                 tuple(
-                    _run(ablation, mode, benchmark, one, seed)
+                    _run(ablation, mode, of_seed[seed] / one, seed)
                     for seed in seeds
                     for one in ([stream] if stream in streams else streams)
                 ),
             )
 
 
-def _run(ablation: Ablation, mode: str, benchmark: str, stream: str, seed: int) -> Run:
-    change = "+".join([*(f"{key}={value}" for key, value in ablation.changes.items()), f"seed={seed}"])
-    axis = {"fuse": "mode", "distill": "teacher"}.get(ablation.stage, "encoder")
-    tags = {"stage": ablation.stage, axis: ablation.who[0], "benchmark": benchmark, "stream": stream, "change": change}
-    known = {f"tags.{key}": value for key, value in tags.items()}
-    if ablation.stage == "fuse":  # pairs differ in whose weights they join
-        kind, *pair = ablation.who
-        within = [ablation.pretrained or DEFAULT, *([DEFAULT] if kind == "finetune" else [])]
-        for place, encoder in zip(("first", "second"), pair, strict=True):
-            of = Path("runs", "ablations", kind, encoder, *within, benchmark, stream, str(seed))
-            known[f"params.{place}"] = of.as_posix()
-    folder = Path("ablations", ablation.folder, benchmark, stream, str(seed)).as_posix()
-    return Run(folder, {"mode": mode, "seed": seed, **ablation.changes}, known)
+def _run(ablation: Ablation, mode: str, folder: Path, seed: int) -> Run:
+    recipe, _, benchmark = folder.parent.name.partition("@")
+    tags = {"stage": ablation.stage, "recipe": recipe, "benchmark": benchmark}
+    known = {f"tags.{name}": value for name, value in tags.items()}
+    told = {"mode": mode, "seed": seed, **ablation.changes}
+    return Run(folder.relative_to("runs").as_posix(), told, known)
 
 
 def right(
@@ -324,13 +333,13 @@ def _section(params: Mapping[str, Any]) -> dict[str, list[Any]]:
     how = params.get("ablations") or {}
     for name in _LISTS:
         if not isinstance(how.get(name), list):
-            raise ReportError(f"params.yaml: ablations.{name}: found {how.get(name)!r}, expected a list")
+            raise ReportError(f"recipes/ablations.yaml: {name}: found {how.get(name)!r}, expected a list")
     for place, pair in enumerate(how["pairs"]):
         if not isinstance(pair, Mapping) or set(pair) != {"first", "second"}:
-            raise ReportError(f"params.yaml: ablations.pairs[{place}]: found {pair!r}, expected first and second")
+            raise ReportError(f"recipes/ablations.yaml: pairs[{place}]: found {pair!r}, expected first and second")
         for encoder in pair.values():
             if encoder not in how["masks"]:
-                raise ReportError(f"params.yaml: ablations.masks: found no {encoder!r}, which a pair needs")
+                raise ReportError(f"recipes/ablations.yaml: masks: found no {encoder!r}, which a pair needs")
     of_views = params["mask"].get("score") == OF_VIEWS.partition("=")[2]
     for name, keys in READ.items():
         for line in how[name]:
@@ -340,14 +349,14 @@ def _section(params: Mapping[str, Any]) -> dict[str, list[Any]]:
             for word in words:
                 if not word.startswith((*keys, *also, *judged)):
                     shown = ", ".join(f"{key}…" if key.endswith(".") else key for key in (*keys, *also))
-                    where = f"params.yaml: ablations.{name}"
+                    where = f"recipes/ablations.yaml: {name}"
                     raise ReportError(f"{where}: found {word!r}, which changes nothing there; expected {shown}")
     for changed in how["finetune"]:
         if changed not in how["pretrain"]:
-            raise ReportError(f"params.yaml: ablations.pretrain: found no {changed!r}, which `finetune` needs")
+            raise ReportError(f"recipes/ablations.yaml: pretrain: found no {changed!r}, which `finetune` needs")
     for encoder in ("random", params["fuse"]["first"], params["fuse"]["second"]):
         if encoder not in how["masks"]:
-            raise ReportError(f"params.yaml: ablations.masks: found no {encoder!r}, which `finetune` needs")
+            raise ReportError(f"recipes/ablations.yaml: masks: found no {encoder!r}, which `finetune` needs")
     return how
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from asma.params import DEFAULT
+from asma.plan import DEFAULT
 from asma.report.ablations import Ablation, Found, Row
 from asma.report.paired import LEVEL, Comparison, compare, holm, points
 from asma.report.tables import NONE, Line, Table

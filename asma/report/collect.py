@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asma.params import dataset_of
-
 COLUMNS = (
     "benchmark",
     "stage",
@@ -73,23 +71,28 @@ class Expected:
 
     @property
     def folder(self) -> Path:
-        """Stage and axes in order, `probe/lowdeg_highmot/ntu60_xsub/joint`."""
-        return Path(self.stage, *self.axes.values())
+        """Stage, run and stream, `probe/lowdeg_highmot@ntu60_xsub/joint`."""
+        own = dict(self.axes)
+        benchmark, stream = own.pop("benchmark", ""), own.pop("stream", "")
+        recipe = "".join(own.values())
+        if self.stage in ("fuse", "distill", "export"):  # named by what their two encoders are
+            recipe = f"asma_{recipe}"
+        return Path(self.stage, "@".join(filter(None, (recipe, benchmark))), stream)
 
 
 @dataclass(frozen=True)
 class Run:
     """The run that a figure comes from: its folder below runs/, and in short how it was made."""
 
-    folder: str  # probe/lowdeg_highmot/ntu60_xsub/joint
+    folder: str  # probe/lowdeg_highmot@ntu60_xsub/joint
     told: Mapping[str, Any]  # mode, seed, epochs, precision, …
     known: Mapping[str, str] = field(default_factory=dict)  # how MLflow knows it where not by its name: `tags.stage`
 
     @property
     def name(self) -> str:
-        """The name of the DVC stage and of the MLflow run, `probe@lowdeg_highmot-ntu60_xsub-joint`."""
-        stage, *axes = self.folder.split("/")
-        return f"{stage}@{'-'.join(axes)}" if axes else stage
+        """The name of the DVC stage and of the MLflow run, `probe@lowdeg_highmot-ntu60_xsub`."""
+        stage, *run = self.folder.split("/")
+        return f"{stage}@{run[0].removeprefix('asma_').replace('@', '-')}" if run else stage
 
     @property
     def search(self) -> str:
@@ -158,8 +161,7 @@ def titled(benchmark: str, demonstrations: frozenset[str]) -> str:
 
 
 def expected(params: Mapping[str, Any]) -> Iterator[Expected]:
-    """Every run with results that the parameters (the whole params.yaml) imply, in the order of the
-    pipeline."""
+    """Every run with results that the table's plan implies, in the order of the pipeline."""
     benchmarks, streams = _words(params, "benchmarks"), _words(params, "streams")
     grids = (
         ("probe", "encoder", _words(params, "encoders")),
@@ -210,6 +212,7 @@ def collect(params: Mapping[str, Any], runs: Path) -> Results:
         for index, own in enumerate(_list(content, "results", path)):
             row = _row(content, own, f"{path}: results[{index}]")
             row["run"] = item.folder.as_posix()
+            row["recipe"] = content.get("recipe", row["encoder"])
             if row["of"] == "transfer":
                 _name_source(row, item, transfers, f"{path}: results[{index}]")
             row["demonstration"] = bool(row["demonstration"]) or row["benchmark"] in demonstrations
@@ -402,6 +405,5 @@ def _transfers(params: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _demonstrations(params: Mapping[str, Any], benchmarks: list[str]) -> frozenset[str]:
-    """The benchmarks `<dataset>_<split>` of sets that are marked as demonstrations."""
-    sets = params.get("sets") or {}
-    return frozenset(b for b in benchmarks if sets[dataset_of(b, list(sets))[0]].get("demonstration"))
+    """The benchmarks of sets that are marked as demonstrations."""
+    return frozenset(b for b in benchmarks if b in params.get("demonstrations", ()))

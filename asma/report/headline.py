@@ -165,7 +165,7 @@ def _right(results: Results, row: Row, runs: Path, weights: Mapping[str, float])
     for member in results.members(row):
         within, mode = runs / member["run"], member["mode"]
         if member["of"] == "transfer":
-            within, mode = within / "streams" / member["stream"], mode.partition("_from_")[0]
+            within, mode = within / member["stream"], mode.partition("_from_")[0]
             mode = f"{member['encoder']}.{mode}"
         path = within / "logits.npz"
         if not path.is_file():

@@ -1,0 +1,47 @@
+"""A run has several streams and one log: what each of them says carries its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Log(Protocol):
+    """The part of the tracking log that a stream needs."""
+
+    def epoch(self, epoch: int, **metrics: float) -> None:
+        """A point of each curve."""
+
+    def metrics(self, values: dict[str, float]) -> None:
+        """Final figures."""
+
+    def summary(self, text: str) -> None:
+        """A line for the end of the stage."""
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """A metrics.json."""
+
+
+@dataclass(frozen=True, eq=False)
+class OfStream:
+    """The log of a run as one of its streams sees it: figures and curves carry the stream's name."""
+
+    log: Log
+    stream: str
+
+    def epoch(self, epoch: int, **metrics: float) -> None:
+        """A point of each curve."""
+        self.log.epoch(epoch, **{f"{self.stream}.{key}": value for key, value in metrics.items()})
+
+    def metrics(self, values: dict[str, float]) -> None:
+        """Final figures."""
+        self.log.metrics({f"{self.stream}.{key}": value for key, value in values.items()})
+
+    def summary(self, text: str) -> None:
+        """A line for the end of the stage."""
+        self.log.summary(text)
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """A metrics.json."""
+        self.log.write(path, content)
