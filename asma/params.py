@@ -8,8 +8,8 @@ a budget would differ, it is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -110,10 +110,8 @@ class Config:
 
 
 @cache
-def _holder(cls: type[Any]) -> type[Any]:
+def _holder(cls: Hashable) -> type[Any]:
     """A dataclass of one field, so that plain values are checked as sections are."""
-    from dataclasses import make_dataclass
-
     return make_dataclass("Section", [("value", cls)], frozen=True)
 
 
@@ -259,7 +257,7 @@ def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     for key, item in changes.items():
         below = made.get(key)
         both = isinstance(item, Mapping) and isinstance(below, Mapping)
-        made[key] = _laid_over(below, item) if both else item
+        made[key] = _laid_over(below or {}, item) if both else item
     return made
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -119,7 +119,8 @@ def build(values: Mapping[str, Any], cls: type[T], where: str) -> T:
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: Hashable) -> TypeAdapter[Any]:
+    """Made once a class, which takes longer than to use it."""
     return TypeAdapter(cls)
 
 

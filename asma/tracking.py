@@ -121,16 +121,12 @@ def ahead() -> None:
 
 @contextlib.contextmanager
 def run(stage: str, **axes: str) -> Iterator[Log]:
-    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub-joint`) and tagged with its
-    axes, and with what an ablation changed.
+    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub`) and tagged with its axes.
 
     Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption (Ctrl-C,
     SIGTERM) as KILLED, and both go on to the caller.
     """
-    from asma import params  # not before a stage has announced itself: `ahead` is there to save time
-
-    changed = params.changed()
-    log = Log(stage, axes if changed == params.DEFAULT else {**axes, "change": changed})
+    log = Log(stage, axes)
     previous = None
     if threading.current_thread() is threading.main_thread():
         previous = signal.signal(signal.SIGTERM, _terminated)
