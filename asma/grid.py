@@ -40,8 +40,8 @@ class Grid:
         self.params = project.params
 
     @cached_property
-    def table(self) -> set[tuple[str, str, str]]:
-        """(stage, recipe, benchmark) of every run of the table that is of a recipe."""
+    def table(self) -> dict[tuple[str, str, str], None]:
+        """(stage, recipe, benchmark) of every run of the table that is of a recipe, in order."""
         recipes = {
             **dict.fromkeys(("pretrain", "probe", "finetune"), self.words("encoders")),
             "fuse": [SYSTEM + mode for mode in self.words("fuse.modes")],
@@ -49,7 +49,7 @@ class Grid:
             "export": [SYSTEM + mode for mode in self.words("export.teachers")],
         }
         benchmarks = self.words("benchmarks")
-        return {(stage, r, b) for stage, those in recipes.items() for r in those for b in benchmarks}
+        return {(s, r, b): None for s, those in recipes.items() for r in those for b in benchmarks}
 
     def words(self, name: str) -> list[str]:
         """The words of one axis of the table: a list, or the keys of a mapping. Raises ParamsError."""
@@ -222,8 +222,7 @@ class Grid:
                 yield self.plan(stage, {"dataset": name}, config, reads, out, dataset=name, given=told)
         for split in self.words("splits"):
             yield self.split(split)
-        stages = ("pretrain", "probe", "finetune", "fuse", "distill", "export")
-        for stage, recipe, benchmark in sorted(self.table, key=lambda row: stages.index(row[0])):
+        for stage, recipe, benchmark in self.table:
             yield self.run(stage, recipe, benchmark)
         for name, ends in (self.params.get("transfers") or {}).items():
             yield self.transfer(str(name), ends)
@@ -277,7 +276,7 @@ class Grid:
         """What the figures are told of the table."""
         folders = {
             f"{stage}/{recipe}": self.folder(stage, recipe, benchmark)
-            for stage, recipe, own in sorted(self.table)
+            for stage, recipe, own in self.table
             if own == benchmark and stage != "export"
         }
         return {"encoders": self.words("encoders"), "folders": folders}
@@ -304,7 +303,7 @@ def machine(config: Config) -> dict[str, Any]:
 
 def check(grid: Grid) -> None:
     """Raise ParamsError where the table names what there is not."""
-    for stage, recipe, benchmark in sorted(grid.table):
+    for stage, recipe, benchmark in grid.table:
         if benchmark not in grid.words("splits"):
             expected = closest(benchmark, grid.words("splits"))
             raise ParamsError(f"params.yaml: benchmarks: found {benchmark!r}, expected {expected}")

@@ -8,7 +8,7 @@ a budget would differ, it is said.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ BASE = "lowdeg_highmot"  # what the recipes in a line of ablations.yaml are laid
 TABLE = ("datasets", "splits", "benchmarks", "encoders", "transfers")
 # Keys of sections that say which runs there are, and are no setting of any of them.
 AXES = {"fuse": ("modes",), "distill": ("teachers",), "export": ("teachers",)}
+_HOLDERS: dict[type[Any], type[Any]] = {}
 
 
 def load(file: Path) -> dict[str, Any]:
@@ -109,10 +110,11 @@ class Config:
         return f"{files[-1] if files else 'params.yaml'}: {key}{colon}{rest}"
 
 
-@cache
-def _holder(cls: Hashable) -> type[Any]:
+def _holder(cls: type[Any]) -> type[Any]:
     """A dataclass of one field, so that plain values are checked as sections are."""
-    return make_dataclass("Section", [("value", cls)], frozen=True)
+    if cls not in _HOLDERS:
+        _HOLDERS[cls] = make_dataclass("Section", [("value", cls)], frozen=True)
+    return _HOLDERS[cls]
 
 
 class Project:

@@ -11,9 +11,8 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ FOLDER = Path("plan")
 DEFAULT = "default"  # the change that changes nothing
 # Settings that change no result: they stand in no plan file, so that nothing reruns for them.
 MACHINE = FOLDER / "machine.json"
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 class ParamsError(ValueError):
@@ -118,10 +118,10 @@ def build(values: Mapping[str, Any], cls: type[T], where: str) -> T:
         raise ParamsError("\n".join(_said(problem, cls, where) for problem in error.errors())) from None
 
 
-@cache
-def _adapter(cls: Hashable) -> TypeAdapter[Any]:
-    """Made once a class, which takes longer than to use it."""
-    return TypeAdapter(cls)
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    if cls not in _ADAPTERS:  # making one takes longer than using it
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
 
 
 def _said(problem: Any, cls: type[Any], where: str) -> str:
