@@ -97,6 +97,16 @@ def read(file: Path) -> Plan:
     return Plan(**content, file=file)
 
 
+def write(run: Plan, file: Path) -> Path:
+    """Write a plan file, the same bytes for the same plan."""
+    content = dataclasses.asdict(run)
+    del content["file"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+    return file
+
+
 def _json(file: Path) -> Any:
     if not file.is_file():
         raise ParamsError(f"{file}: not found; `python -m stages.plan` writes it")

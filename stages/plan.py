@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -120,22 +119,12 @@ def summary(of: Grid) -> Plan:
     return of.plan("ablations", {}, of.project.config(""), {}, "report", given=given)
 
 
-def write(run: Plan, file: Path) -> Path:
-    """Write a plan file, the same bytes for the same plan."""
-    content = asdict(run)
-    del content["file"]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
-    return file
-
-
 def main() -> None:
     of = project()
     every = list(runs(of))  # what is wrong is said before anything is written
     shutil.rmtree(plan.FOLDER, ignore_errors=True)
     for run in every:
-        write(run, plan.FOLDER / run.stage / f"{run.name}.json")
+        plan.write(run, plan.FOLDER / run.stage / f"{run.name}.json")
     settings = json.dumps(grid.machine(of.project.config("")), indent=1)
     plan.MACHINE.write_text(settings + "\n", encoding="utf-8")
     print(f"{len(every)} runs planned: {plan.FOLDER}/")

@@ -298,7 +298,7 @@ def _run(ablation: Ablation, mode: str, folder: Path, seed: int) -> Run:
     tags = {"stage": ablation.stage, "recipe": recipe, "benchmark": benchmark}
     known = {f"tags.{name}": value for name, value in tags.items()}
     told = {"mode": mode, "seed": seed, **ablation.changes}
-    return Run(folder.relative_to("runs").as_posix(), told, known)
+    return Run(folder.as_posix().removeprefix("runs/"), told, known)
 
 
 def right(

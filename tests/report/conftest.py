@@ -31,11 +31,7 @@ def paper() -> dict[str, Any]:
         "export": {"teachers": ["finetune"], "streams": ["joint"]},
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
         "transfers": {"to_demo": {"source": "ntu60_xsub", "target": "demo_pku_xsub"}},
-        "sets": {
-            "demo_ntu": {"demonstration": True},
-            "demo_pku": {"demonstration": True},
-            "ntu60": {"classes": "ntu120_classes"},
-        },
+        "demonstrations": ["demo_ntu_xsub", "demo_pku_xsub"],
     }
 
 
@@ -166,7 +162,7 @@ def write_to() -> WriteTo:
                         "encoder": encoder,
                         "results": [result(mode, accuracy) for mode in modes],
                     }
-                    folder = runs / stage / word / about["benchmark"] / stream
+                    folder = runs / stage / f"{word}@{about['benchmark']}" / stream
                     leave(folder / "metrics.json", content)
                     answer(folder, dict.fromkeys(modes, accuracy), about["n_test"])
                 together.extend(
@@ -178,11 +174,11 @@ def write_to() -> WriteTo:
                 one("finetune", encoder, encoder, ["scratch" if encoder == "random" else "finetuned"])
             for mode in params["fuse"]["modes"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
-                one("fuse", mode, "both", [f"{head}_{word}" for head in HEADS])
+                one("fuse", f"asma_{mode}", "both", [f"{head}_{word}" for head in HEADS])
             for teacher in params["distill"]["teachers"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
                 form = params["distill"].get("form", "distilled")
-                one("distill", teacher, "student", [f"{form}_{word}"])
+                one("distill", f"asma_{teacher}", "student", [f"{form}_{word}"])
             ridge = {"stage": "baseline", "encoder": "coordinates", "stream": "joint"}
             leave(
                 runs / "baseline" / benchmark / "metrics.json",
@@ -197,7 +193,7 @@ def write_to() -> WriteTo:
             for teacher in params["export"]["teachers"]:
                 for stream in params["export"]["streams"]:
                     leave(
-                        runs / "export" / teacher / benchmark / stream / "metrics.json",
+                        runs / "export" / f"asma_{teacher}@{benchmark}" / stream / "metrics.json",
                         exported(benchmark, teacher, stream),
                     )
         for name, ends in params["transfers"].items():
@@ -209,7 +205,7 @@ def write_to() -> WriteTo:
             about = {"benchmark": ends["target"], "n_train": 60, "n_test": 40, "chance": 5.0, "seed": 1}
             for stream, accuracy in height.items():
                 told = dict.fromkeys(("both.transferred", "random.scratch"), accuracy)
-                answer(runs / "transfer" / name / "streams" / stream, told, about["n_test"])
+                answer(runs / "transfer" / name / stream, told, about["n_test"])
             leave(
                 runs / "transfer" / name / "metrics.json",
                 {**about, "stage": "transfer", "source": ends["source"], "results": rows},

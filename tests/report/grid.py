@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def params(**changed: Any) -> dict[str, Any]:
         "fuse": ["fuse.alignment.tokens=pooled"],
         "distill": ["distill.temperature=4.0"],
     }
-    return {
+    values = {
         "mask": {"joints": 9},
         "finetune": {"epochs": 2, "labels": 1.0},
         "pretrain": {"epochs": 3},
@@ -53,8 +54,21 @@ def params(**changed: Any) -> dict[str, Any]:
             "temperatures": {"default": 8.0},
         },
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
-        "sets": {"demo": {"demonstration": True, "budget": "paper"}},
-        "ablations": {**grid, **changed},
+    }
+    of = {**grid, **changed}
+    return told(values, of)
+
+
+def told(values: dict[str, Any], grid: dict[str, Any], budget: str = "paper") -> dict[str, Any]:
+    """What the plan of the stage `ablations` tells of some values, the same on every benchmark."""
+    benchmarks = grid["benchmarks"]
+    return {
+        **values,
+        "ablations": grid,
+        "demonstrations": [name for name in benchmarks if name.startswith("demo")],
+        "values": dict.fromkeys(benchmarks, values),
+        "budget_of": dict.fromkeys(benchmarks, budget),
+        "budgets": {budget: {"pretrain": {"epochs": 3}}},
     }
 
 
@@ -63,8 +77,12 @@ def share(count: int) -> np.ndarray:
     return np.arange(N) < count
 
 
-def lay(runs: Path, content: Mapping[str, Any], right: Right) -> Path:
-    """metrics.json and logits.npz of every run of the grid; two classes, recordings in no order."""
+def lay(runs: Path, content: Mapping[str, Any], right: Right) -> dict[str, str]:
+    """metrics.json and logits.npz of every run of the grid, and their folders by `ablations.key`.
+
+    Two classes, recordings in no order.
+    """
+    folders = {}
     how = content["ablations"]
     names, labels = [f"r{(i * 7) % N:02d}" for i in range(N)], np.arange(N) % 2
     for ablation in ablations.grid(content):
@@ -72,17 +90,18 @@ def lay(runs: Path, content: Mapping[str, Any], right: Right) -> Path:
         modes = [m if ablation.stage == "finetune" else o for m, o in zip(modes, MODES[ablation.stage], strict=True)]
         if ablation.who[0] == "finetune":
             modes = [mode.replace("probed", "finetuned") for mode in modes]
-        for benchmark in how["benchmarks"]:
+        for benchmark, seed in itertools.product(how["benchmarks"], how["seeds"]):
+            run = runs / ablation.stage / f"{ablation.recipe}+seed={seed}@{benchmark}"
+            folders[ablations.key(ablation, benchmark, seed)] = run.as_posix()
             for stream in how["streams"]:
-                for seed in how["seeds"]:
-                    folder = runs / ablation.folder / benchmark / stream / str(seed)
-                    folder.mkdir(parents=True)
-                    logits = {}
-                    for mode in modes:
-                        ok = right(ablation, mode, stream, seed)
-                        answer = np.where([ok[int(name[1:])] for name in names], labels, 1 - labels)
-                        logits[mode] = np.eye(2, dtype=np.float32)[answer]
-                    evaluation.save_logits(folder / "logits.npz", names, labels, logits)
-                    told = {"demonstration": True, "results": [{"mode": mode, "params": 100} for mode in modes]}
-                    (folder / "metrics.json").write_text(json.dumps(told))
-    return runs
+                folder = run / stream
+                folder.mkdir(parents=True)
+                logits = {}
+                for mode in modes:
+                    ok = right(ablation, mode, stream, seed)
+                    answer = np.where([ok[int(name[1:])] for name in names], labels, 1 - labels)
+                    logits[mode] = np.eye(2, dtype=np.float32)[answer]
+                evaluation.save_logits(folder / "logits.npz", names, labels, logits)
+                told = {"demonstration": True, "results": [{"mode": mode, "params": 100} for mode in modes]}
+                (folder / "metrics.json").write_text(json.dumps(told))
+    return folders

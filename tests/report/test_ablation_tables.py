@@ -52,8 +52,7 @@ def test_the_own_value_stands_among_the_varied_ones_in_order(found: Found) -> No
 
 def test_the_own_value_is_that_of_the_benchmarks_budget(tmp_path: Path) -> None:
     content = params(pretrain=["mask.joints=7"])
-    content["sets"]["demo"]["budget"] = "small"
-    content["mask"] = {"joints": "by_budget", "budgets": {"paper": {"joints": 9}, "small": {"joints": 8}}}
+    content["values"] = {"demo_xsub": {**content["values"]["demo_xsub"], "mask": {"joints": 8}}}
     found = ablations.collect(content, lay(tmp_path, content, right))
     tables = ablation_tables.all_tables(found, content)
     table = next(t for t in tables if t.title.startswith("Number of masked joints"))
@@ -96,7 +95,6 @@ def test_draws_of_labels_are_averaged_within_their_seed(tmp_path: Path) -> None:
 
 def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_path: Path) -> None:
     content = params(benchmarks=["ntu60_xsub"])
-    content["sets"] = {"ntu60": {"budget": "paper"}}
     found = ablations.collect(content, lay(tmp_path, content, right))
     masks = next(t for t in ablation_tables.all_tables(found, content) if t.title.startswith("Masks"))
     lines = {line.cells[0]: line.cells for line in masks.lines}
@@ -108,7 +106,8 @@ def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_pat
 def of_the_paper(tmp_path: Path, **changed: list[str]) -> tuple[Found, dict[str, Table]]:
     """Three streams of one of the paper's benchmarks."""
     content = params(benchmarks=["ntu60_xview"], streams=["joint", "motion", "bone"], **changed)
-    content["sets"], content["encoder"] = {"ntu60": {"budget": "paper"}}, {"backbone": "stgcn"}
+    values = content["values"]["ntu60_xview"]
+    content["encoder"] = values["encoder"] = {"backbone": "stgcn"}
     content["distill"] |= {"teachers": ["pretrain", "finetune"], "form": "logits"}
     content["distill"]["temperatures"]["ntu60_xview"] = 9.0
     found = ablations.collect(content, lay(tmp_path, content, right))

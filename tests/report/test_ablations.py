@@ -1,19 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from asma.report import ablation_tables, ablations
 from asma.report.ablations import Ablation
 from asma.report.collect import ReportError
 from tests.report.grid import N, lay, params, share
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def by_seed(ablation: Ablation, mode: str, stream: str, seed: int) -> np.ndarray:
@@ -50,31 +48,30 @@ def test_several_streams_are_also_added_up(tmp_path: Path) -> None:
 
 
 def test_all_missing_runs_are_named_at_once(tmp_path: Path) -> None:
-    runs = lay(tmp_path, params(), by_seed)
-    gone = runs / "fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default/demo_xsub/joint"
-    for seed in (1, 3):
-        (gone / str(seed) / "metrics.json").unlink()
-    with pytest.raises(ReportError, match=rf"2 of \d+ ablations are missing(.|\n)*{gone}/1\n  {gone}/3"):
-        ablations.collect(params(), runs)
+    folders = lay(tmp_path, params(), by_seed)
+    line = Ablation("fuse", ("pretrain", "lowdeg_highmot", "highdeg_lowmot"))
+    gone = [Path(folders[ablations.key(line, "demo_xsub", seed)], "joint") for seed in (1, 3)]
+    for folder in gone:
+        (folder / "metrics.json").unlink()
+    with pytest.raises(ReportError, match=r"2 of \d+ ablations are missing") as caught:
+        ablations.collect(params(), folders)
+    assert all(f"  {folder}" in str(caught.value) for folder in gone)
 
 
-def test_a_pair_is_found_in_mlflow_by_the_weights_it_joins(tmp_path: Path) -> None:
+def test_a_run_is_found_in_mlflow_by_its_recipe(tmp_path: Path) -> None:
     found = ablations.collect(params(), lay(tmp_path, params(), by_seed))
     searches = {run.search for row in found.rows if row.ablation.stage == "fuse" for run in row.runs}
-    pairs = {row.ablation for row in found.rows if row.ablation.stage == "fuse"}
-    assert len(searches) == 3 * len(pairs)
-    assert any(
-        "params.second = 'runs/ablations/pretrain/lowdeg_highmot_2/default/demo_xsub/joint/1'" in s for s in searches
-    )
-    of_tuned = "params.first = 'runs/ablations/finetune/lowdeg_highmot/default/default/demo_xsub/joint/2'"
-    assert any(of_tuned in s for s in searches)
+    lines = {row.ablation for row in found.rows if row.ablation.stage == "fuse"}
+    assert len(searches) == 3 * len(lines)
+    recipe = "asma_pretrain+fuse.first=lowdeg_highmot+fuse.second=lowdeg_highmot_2+seed=1"
+    assert f"tags.stage = 'fuse' and tags.recipe = '{recipe}' and tags.benchmark = 'demo_xsub'" in searches
 
 
 def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
     content = params(streams=["joint", "bone"])
     runs = lay(tmp_path, content, by_seed)
     line = Ablation("probe", ("lowdeg_highmot",), change=None)
-    (runs / line.folder / "demo_xsub" / "bone" / "2" / "metrics.json").unlink()
+    Path(runs[ablations.key(line, "demo_xsub", 2)], "bone", "metrics.json").unlink()
     found = ablations.collect(content, runs, "leave_out")
     rows = {row.stream for row in found.rows if row.ablation == line}
     whole = {row.stream for row in found.rows if row.ablation.who == ("highdeg_lowmot",)}
@@ -87,14 +84,14 @@ def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pairs": [{"first": "lowdeg_highmot"}]}, r"ablations.pairs\[0\]: found .* expected first and second"),
+        ({"pairs": [{"first": "lowdeg_highmot"}]}, r"ablations.yaml: pairs\[0\]: found .* expected first and second"),
         (
             {"pairs": [{"first": "lowdeg_highmot", "second": "lowdeg_lowmot"}]},
-            "ablations.masks: found no 'lowdeg_lowmot', which a pair needs",
+            "ablations.yaml: masks: found no 'lowdeg_lowmot', which a pair needs",
         ),
-        ({"finetune": ["encoder.width=32"]}, "ablations.pretrain: found no 'encoder.width=32'"),
+        ({"finetune": ["encoder.width=32"]}, "ablations.yaml: pretrain: found no 'encoder.width=32'"),
         ({"masks": ["lowdeg_highmot", "highdeg_lowmot", "lowdeg_highmot_2"]}, "found no 'random'"),
-        ({"labels": None}, "ablations.labels: found None, expected a list"),
+        ({"labels": None}, "ablations.yaml: labels: found None, expected a list"),
     ],
 )
 def test_lists_that_do_not_fit_each_other_are_an_error(changed: dict[str, Any], message: str) -> None:
@@ -118,7 +115,9 @@ def test_lists_that_do_not_fit_each_other_are_an_error(changed: dict[str, Any], 
 )
 def test_a_line_that_would_change_nothing_is_refused_before_it_is_run(name: str, line: str) -> None:
     word = line.split("+")[-1]
-    with pytest.raises(ReportError, match=rf"ablations\.{name}: found '{word}', which changes nothing there; expected"):
+    with pytest.raises(
+        ReportError, match=rf"ablations\.yaml: {name}: found '{word}', which changes nothing there; expected"
+    ):
         ablations.grid(params(**{name: [line]}))
 
 
@@ -130,44 +129,20 @@ def test_motion_may_be_varied_where_views_measure_it_themselves() -> None:
     ablations.grid(content)
 
 
-def test_every_section_that_a_line_may_change_is_one_of_the_stages_it_is_run_with() -> None:
-    root = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    of = {"pretrain": "pretrain", "labels": "finetune", "fuse": "fuse", "distill": "distill"}
-    for name, keys in ablations.READ.items():
-        listed = {key.partition(".")[0] for key in root[of[name]]["params"]}
-        assert {key.partition(".")[0] for key in keys} <= listed
-
-
 def test_the_loss_each_pretraining_ended_with_is_read(tmp_path: Path) -> None:
     content = params(seeds=[1, 2])
+    folders = {}
+    for encoder, seed in itertools.product(content["ablations"]["masks"], (1, 2)):
+        line = Ablation("pretrain", (encoder,), change=None)
+        folders[ablations.key(line, "demo_xsub", seed)] = str(tmp_path / f"{encoder}+seed={seed}")
     for encoder, curve in (("lowdeg_highmot", [9.0, 7.5]), ("highdeg_lowmot", [])):
-        folder = tmp_path / "pretrain" / encoder / "default" / "demo_xsub" / "joint" / "2"
+        folder = tmp_path / f"{encoder}+seed=2" / "joint"
         folder.mkdir(parents=True)
         (folder / "metrics.json").write_text(json.dumps({"curves": {"barlow_twins": curve} if curve else {}}))
-    assert ablations.losses(content, tmp_path) == {("lowdeg_highmot", "demo_xsub", "joint"): [None, 7.5]}
+    assert ablations.losses(content, folders) == {("lowdeg_highmot", "demo_xsub", "joint"): [None, 7.5]}
 
 
 def test_what_was_changed_is_told_by_key() -> None:
     line = Ablation("finetune", ("random",), "mask.joints=7", "finetune.labels=0.1+finetune.draw=2")
     assert line.changes == {"mask.joints": "7", "finetune.labels": "0.1", "finetune.draw": "2"}
     assert Ablation("distill", ("pretrain",), None).changes == {}
-
-
-@pytest.mark.slow
-def test_the_grid_is_what_dvc_makes_of_it() -> None:
-    from dvc.repo import Repo
-
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    how = content["ablations"]
-    expected = {
-        Path("runs/ablations", a.folder, b, s, str(n)).as_posix()
-        for a in ablations.grid(content)
-        for b in how["benchmarks"]
-        for s in how["streams"]
-        for n in how["seeds"]
-    }
-    with Repo(str(ROOT)) as repo:
-        outs = [out.def_path for stage in repo.index.stages for out in getattr(stage, "outs", [])]
-    judged = {out.rpartition("/")[0] for out in outs if "runs/ablations/" in out and out.endswith("logits.npz")}
-    judged = {path.removeprefix("../") for path in judged if "/pretrain/" not in path.partition("ablations")[2][:10]}
-    assert judged == expected

@@ -192,7 +192,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
     dialog = browser.find_element(By.ID, "run")
     assert dialog.is_displayed()
     file, mlflow = dialog.find_elements(By.TAG_NAME, "a")
-    assert file.text == "runs/fuse/finetune/ntu60_xsub/joint/metrics.json"
+    assert file.text == "runs/fuse/asma_finetune@ntu60_xsub/joint/metrics.json"
     (linked,) = [Path(str(file.get_attribute("href")).removeprefix("file://"))]
     assert linked == site.parents[1] / file.text
     assert json.loads(linked.read_text())["stage"] == "fuse"
@@ -205,7 +205,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
 
     together.click()
     shown = [link.text for link in dialog.find_elements(By.TAG_NAME, "a") if link.text != "MLflow"]
-    members = [f"runs/fuse/finetune/ntu60_xsub/{stream}/metrics.json" for stream in ("joint", "bone", "motion")]
+    members = [f"runs/fuse/asma_finetune@ntu60_xsub/{stream}/metrics.json" for stream in ("joint", "bone", "motion")]
     assert shown == ["runs/ensemble/metrics.json", *members]
     dialog.find_element(By.CSS_SELECTOR, "form button").click()
     assert not dialog.is_displayed()

@@ -99,7 +99,7 @@ def test_a_claim_whose_rows_are_not_in_the_grid_was_not_run(tmp_path: Path) -> N
 def test_where_not_all_streams_were_run_a_single_one_is_compared_and_named(tmp_path: Path) -> None:
     content = params(streams=["joint", "bone"])
     runs = lay(tmp_path, content, lambda ablation, mode, stream, seed: share(10 + seed + 5 * (stream == "bone")))
-    for folder in runs.glob("probe/*/*/*/bone"):
+    for folder in (tmp_path / "probe").glob("*/bone"):
         shutil.rmtree(folder)
     found = ablations.collect(content, runs, "leave_out")
     tested = {one.claim.key: one for one in claims.put_to_the_test(found)}
@@ -117,12 +117,11 @@ def test_two_kinds_are_compared_with_two_of_one_kind(tmp_path: Path) -> None:
 def test_every_claim_stands_in_the_page_with_its_verdict_and_the_command(tmp_path: Path) -> None:
     every = list(put(tmp_path, {"aligned_probed": 20}).values())
     content = params()
-    content["pretrain"]["epochs"] = "by_budget"
-    content["pretrain"]["budgets"] = {"paper": {"epochs": 7}, "small": {"epochs": 8}}
-    found = ablations.collect(content, tmp_path)
+    content["budgets"] = {"paper": {"pretrain": {"epochs": 7}}, "small": {"pretrain": {"epochs": 8}}}
+    found = ablations.collect(content, lay(tmp_path / "again", content, lambda *line: share(10)))
     values = ablation_tables.parameters(found, content)
     assert yaml.safe_load(values) == {
-        "pretrain": {"budgets": {"paper": {"epochs": 7}}},
+        "budgets": {"paper": {"pretrain": {"epochs": 7}}},
         "ablations": content["ablations"],
     }
     far = ablation_tables.pretraining(found, {("a", "demo_xsub", "joint"): [700.4, None, 1200.6]})

@@ -49,6 +49,7 @@ def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write
         None,
         True,
     ]
+    assert (first["run"], first["recipe"]) == ("probe/lowdeg_highmot@demo_ntu_xsub/joint", "lowdeg_highmot")
 
 
 @pytest.mark.parametrize(
@@ -83,10 +84,10 @@ def test_a_mode_that_was_dropped_does_not_appear(params: dict[str, Any], write: 
 def test_missing_runs_are_all_named_with_what_makes_them(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
     gone = [
-        runs / "probe" / "random" / "ntu60_xsub" / "bone" / "metrics.json",
+        runs / "probe" / "random@ntu60_xsub" / "bone" / "metrics.json",
         runs / "transfer" / "to_demo" / "metrics.json",
         runs / "efficiency" / "demo_ntu_xsub" / "metrics.json",
-        runs / "export" / "finetune" / "demo_ntu_xsub" / "joint" / "metrics.json",
+        runs / "export" / "asma_finetune@demo_ntu_xsub" / "joint" / "metrics.json",
     ]
     for path in gone:
         path.unlink()
@@ -98,7 +99,7 @@ def test_missing_runs_are_all_named_with_what_makes_them(params: dict[str, Any],
 
 def test_a_run_in_the_wrong_folder_is_an_error(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    path = runs / "probe" / "random" / "ntu60_xsub" / "bone" / "metrics.json"
+    path = runs / "probe" / "random@ntu60_xsub" / "bone" / "metrics.json"
     change(path, stream="joint")
     with pytest.raises(ReportError, match="stream: found 'joint', expected 'bone'") as caught:
         collect(params, runs)
@@ -176,9 +177,9 @@ def test_a_missing_axis_is_named(params: dict[str, Any], write: Write) -> None:
 
 def test_curves_are_found_where_a_run_left_some(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    path = runs / "finetune" / "random" / "ntu60_xsub" / "bone" / "metrics.json"
+    path = runs / "finetune" / "random@ntu60_xsub" / "bone" / "metrics.json"
     change(path, curves={"loss": [3.0, 2.0]})
-    pretrained = runs / "pretrain" / "lowdeg_highmot" / "ntu60_xsub" / "joint" / "metrics.json"
+    pretrained = runs / "pretrain" / "lowdeg_highmot@ntu60_xsub" / "joint" / "metrics.json"
     pretrained.parent.mkdir(parents=True)
     pretrained.write_text('{"stage": "pretrain", "results": [], "curves": {"loss": [9.0, 8.0, 7.0]}}')
     found = {(run.stage, run.axes["stream"]): told for run, told in collect(params, runs).curves}
@@ -228,7 +229,7 @@ def test_a_bad_file_of_an_export_is_named(
     params: dict[str, Any], write: Write, values: dict[str, Any], message: str
 ) -> None:
     runs = write(params)
-    path = runs / "export" / "finetune" / "ntu60_xsub" / "joint" / "metrics.json"
+    path = runs / "export" / "asma_finetune@ntu60_xsub" / "joint" / "metrics.json"
     change(path, **values)
     with pytest.raises(ReportError, match=message) as caught:
         collect(params, runs)

@@ -130,7 +130,7 @@ def test_a_difference_is_tested_on_the_answers_to_the_same_recordings(params: di
         return evaluation.answers(added, labels) == labels
 
     _, labels, ridge = evaluation.load_logits(runs / "baseline/ntu60_xsub/logits.npz")
-    of = right("fuse/finetune/ntu60_xsub", "aligned_finetuned").astype(float)
+    of = right("fuse/asma_finetune@ntu60_xsub", "aligned_finetuned").astype(float)
     expected = paired.over_recordings(of - (evaluation.answers(ridge["ridge"], labels) == labels))
     assert tuned.row["against"]["coordinates.ridge"] == expected < 0.001
     assert tuned.row["against"]["random.scratch"] == 1.0  # the same answers

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from matplotlib.figure import Figure
 
+from asma import plan
 from asma.report import figures, headline, page, tables
 from asma.report.collect import Results, collect, read
 from asma.report.tables import Line, Table
@@ -58,14 +58,14 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
         for cell in cells:
             assert ("<button" in cell) == (not published and cell != "–"), row
     paths = [[run["path"] for run in runs] for runs in shown]
-    assert ["runs/probe/random/ntu60_xsub/bone/metrics.json"] in paths
+    assert ["runs/probe/random@ntu60_xsub/bone/metrics.json"] in paths
     assert ["runs/efficiency/ntu60_xsub/metrics.json"] in paths
-    streams = [f"runs/probe/random/ntu60_xsub/{stream}/metrics.json" for stream in ("joint", "bone", "motion")]
+    streams = [f"runs/probe/random@ntu60_xsub/{stream}/metrics.json" for stream in ("joint", "bone", "motion")]
     assert ["runs/ensemble/metrics.json", *streams] in paths
     assert ["runs/ensemble/metrics.json", *["runs/transfer/to_demo/metrics.json"] * 3] in paths
-    (bone,) = (runs[0] for runs in shown if "random/ntu60_xsub/bone" in runs[0]["path"] and "linear" in str(runs[0]))
-    assert bone["filter"] == 'attributes.run_name = "probe@random-ntu60_xsub-bone"'
-    assert bone["mlflow"].endswith("&searchFilter=attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22")
+    (bone,) = (runs[0] for runs in shown if "random@ntu60_xsub/bone" in runs[0]["path"] and "linear" in str(runs[0]))
+    assert bone["filter"] == 'attributes.run_name = "probe@random-ntu60_xsub"'
+    assert bone["mlflow"].endswith("&searchFilter=attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub%22")
     assert dict(bone["told"])["seed"] == "1"
 
 
@@ -195,12 +195,13 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     params: dict[str, Any], write: Write, tmp_path: Path
 ) -> None:
     runs = write(params)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    settings = {"table": params, "rows": []}
+    plan.write(plan.Plan("table", {}, "", {}, "report", settings), tmp_path / "table.json")
     root = Path(__file__).resolve().parents[2]
 
     def table() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "stages.table", "--runs", "runs", "--out", "report"],
+            [sys.executable, "-m", "stages.table", "table.json"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(root), "DVC_ROOT": str(tmp_path)},
             capture_output=True,

@@ -118,7 +118,6 @@ def test_single_encoders_stand_above_the_papers_whose_masks_it_does_not_say(resu
 def test_transfers_of_the_paper_stand_beside_the_published_ones_by_their_source(
     params: dict[str, Any], write: Write
 ) -> None:
-    params["sets"]["pku2"] = {}
     params["transfers"] = {"to_pku2": {"source": "ntu60_xsub", "target": "pku2_xsub"}}
     table = tables.of_benchmark(collect(params, write(params)), "pku2_xsub")
     told = [row.cells for row in table.lines if row.by == "published"]
@@ -146,9 +145,9 @@ def test_the_papers_single_encoders_need_no_untrained_one_beside_them(results: R
 def test_fewer_labels_are_said_in_every_caption(params: dict[str, Any], write: Write, tmp_path: Path) -> None:
     runs = write(params)
     assert "Fine-tuning used" not in tables.markdown(collect(params, runs))
-    for path in (runs / "finetune").glob("*/ntu60_xsub/*/metrics.json"):
+    for path in (runs / "finetune").glob("*@ntu60_xsub/*/metrics.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "n_labelled": 20}))
-    for path in (runs / "finetune").glob("*/demo_ntu_xsub/*/metrics.json"):
+    for path in (runs / "finetune").glob("*@demo_ntu_xsub/*/metrics.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "n_labelled": 200}))  # all of them
     found = collect(params, runs)
     said = "Fine-tuning used the labels of 20 of 200 recordings of ntu60_xsub."
