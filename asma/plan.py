@@ -102,7 +102,7 @@ def write(run: Plan, file: Path) -> Path:
     content = dataclasses.asdict(run)
     del content["file"]
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
     file.write_text(text + "\n", encoding="utf-8")
     return file
 

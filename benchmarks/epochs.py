@@ -98,7 +98,7 @@ def run(full: bool) -> list[Result]:
             epoch(tuned[1], partial(fine, plain, tuned[1][1]), n, False),
         )
     )
-    how = Distill(epochs=1, batch_size=BATCH, learning_rate=0.01, teachers=[])
+    how = Distill(epochs=1, batch_size=BATCH, learning_rate=0.01)
     student = Student(kinect, CLASSES, how)
     slow = nn.Sequential(PlainSTGCN(student.encoder), nn.Linear(how.dim, CLASSES))
     teacher = torch.randn(n, CLASSES)

@@ -167,7 +167,7 @@ def run(full: bool) -> list[Result]:
         folder = Path(made_here)
         x, labels, is_train = demonstration(folder)
         train, test = x[is_train], x[~is_train]
-        how = Distill(epochs=1, batch_size=2, learning_rate=0.1, teachers=[], dropout=0.0)
+        how = Distill(epochs=1, batch_size=2, learning_rate=0.1, dropout=0.0)
         student = Student(layout, len(CLASSES), how)
         with torch.enable_grad():
             teach(student, train, labels[is_train], 30 if full else 6)

@@ -1,135 +1,72 @@
+"""`python -m stages.<stage> <plan file>`."""
+
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from asma import cli
+from asma import cli, plan
+from asma.plan import Plan
 
-called: list[tuple[str, Path, int, float]] = []
-
-
-def stage(dataset: str, raw_folder: Path, count: int = 3, share: float = 0.5) -> None:
-    called.append((dataset, raw_folder, count, share))
+PLAN = Plan("probe", {"recipe": "random", "benchmark": "toy"}, "random", {}, "out", {"seed": 3}, notes=["a note"])
 
 
-def bad_data(dataset: str) -> None:
-    raise ValueError(f"{dataset}: found nothing, expected a data set")
+def with_a_plan(told: Plan) -> None:
+    print(told.name, told.settings["seed"])
 
 
-def bug(dataset: str) -> None:
-    raise RuntimeError("a bug")
+def with_nothing() -> None:
+    print("done")
 
 
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    called.clear()
+def mistaken(told: Plan) -> None:
+    raise ValueError("data.h5: found nothing, expected clips")
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["stage", *arguments])
+def broken(told: Plan) -> None:
+    raise KeyError("x")
 
 
-def test_arguments_become_options_of_their_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, "--dataset", "ntu60", "--raw-folder", "data/raw", "--count", "7")
-    cli.run(stage)
-    assert called == [("ntu60", Path("data/raw"), 7, 0.5)]
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    written = plan.write(PLAN, tmp_path / "one.json")
+    monkeypatch.setattr("sys.argv", ["stage", str(written)])
+    return written
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--dataset", "ntu60"], "--raw-folder"),
-        (["--dataset", "a", "--raw-folder", "b", "--count", "x"], "invalid int value: 'x'"),
-        (["--dataset", "a", "--raw-folder", "b", "--colour", "x"], "unrecognized arguments: --colour x"),
-    ],
-)
-def test_wrong_options_end_with_the_usage(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    given(monkeypatch, *arguments)
-    with pytest.raises(SystemExit) as ended:
-        cli.run(stage)
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
-    assert not called
+def test_main_is_given_the_plan_and_its_notes_are_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(with_a_plan)
+    assert capsys.readouterr().out == "a note\nrandom@toy 3\n"
 
 
-def test_an_expected_failure_ends_with_its_message(
+def test_a_main_that_takes_nothing_is_called_with_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given(monkeypatch, "--dataset", "ntu60")
-    with pytest.raises(SystemExit) as ended:
-        cli.run(bad_data)
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: ntu60: found nothing, expected a data set\n"
+    monkeypatch.setattr("sys.argv", ["stage"])
+    cli.run(with_nothing)
+    assert capsys.readouterr().out == "done\n"
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, "--dataset", "ntu60")
-    with pytest.raises(RuntimeError, match="a bug"):
-        cli.run(bug)
-
-
-PROGRAM = """
-import atexit, os
-from asma import cli
-
-leave = os._exit
-
-def at_once(status: int) -> None:
-    os.write(1, b"at once")
-    leave(status)
-
-os._exit = at_once
-atexit.register(print, "exit handler")
-
-def main(fail: int) -> None:
-    print("work")
-    if fail:
-        raise ValueError("bad data")
-
-if __name__ == "__main__":
-    cli.run(main)
-"""
-
-
-@pytest.mark.parametrize(
-    ("fail", "status", "out", "err"),
-    [
-        (0, 0, "work\nexit handler\nat once", ""),
-        (1, 1, "work\nexit handler\n", "error: bad data\n"),
-    ],
-)
-def test_a_program_that_did_its_work_runs_its_exit_handlers_and_ends_at_once(
-    fail: int, status: int, out: str, err: str
+def test_an_expected_failure_ends_with_its_message_and_no_traceback(
+    file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "--fail", str(fail)],
-        cwd=Path(__file__).resolve().parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
+    with pytest.raises(SystemExit) as caught:
+        cli.run(mistaken)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: data.h5: found nothing, expected clips\n"
 
 
-def test_a_change_is_laid_over_the_parameters_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, "--dataset", "ntu60", "--raw-folder", "x", "--change", "mask.joints=7+seed=2")
-    told: list[str] = []
-    monkeypatch.setattr(cli.params, "change", told.append)
-    cli.run(stage)
-    assert told == ["mask.joints=7+seed=2"]
-    assert len(called) == 1
-
-
-def test_a_change_that_cannot_be_read_ends_with_its_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_plan_that_is_missing_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given(monkeypatch, "--dataset", "ntu60", "--raw-folder", "x", "--change", "mask.joints")
-    with pytest.raises(SystemExit, match="1"):
-        cli.run(stage)
-    assert "--change: found 'mask.joints', expected <key>=<value>" in capsys.readouterr().err
-    assert not called
+    monkeypatch.setattr("sys.argv", ["stage", "gone.json"])
+    with pytest.raises(SystemExit):
+        cli.run(with_a_plan)
+    assert "error: gone.json: not found" in capsys.readouterr().err
+
+
+def test_any_other_failure_keeps_its_traceback(file: Path) -> None:
+    with pytest.raises(KeyError):
+        cli.run(broken)

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Generator, nn
 
-from asma import efficiency, params, skeleton
+from asma import efficiency, plan, skeleton
 from asma.backbones import pool
 from asma.backbones.stgcn import Block
 from asma.distillation import Distill, Student
+from asma.params import Project
+
+ROOT = Path(__file__).resolve().parents[1]
 
 V1, V2 = skeleton.load("kinect_v1"), skeleton.load("kinect_v2")
-HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01, teachers=["pretrain"])
+HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01)
 
 
 def parameters(module: nn.Module) -> int:
@@ -79,13 +85,13 @@ def test_the_temperature_may_differ_by_benchmark() -> None:
 
 
 def test_a_number_is_the_temperature_of_every_benchmark() -> None:
-    section = {**params.section("distill"), "temperature": 4.0}
-    how = params.build(section, Distill, "distill")
+    section = asdict(Project(ROOT).config("").section("distill", Distill)) | {"temperature": 4.0}
+    how = plan.build(section, Distill, "distill")
     assert how.temperatures["ntu60_xview"] == 9.0 and how.tau("ntu60_xview") == 4.0
-    with pytest.raises(params.ParamsError, match="distill.temperature"):
-        params.build({**section, "temperature": "by_set"}, Distill, "distill")
-    with pytest.raises(params.ParamsError, match="distill.temperatures: found .*'ntu60_xsub'.*expected 'default'"):
-        params.build({**section, "temperatures": {"ntu60_xsub": 8.0}}, Distill, "distill")
+    with pytest.raises(plan.ParamsError, match="distill.temperature"):
+        plan.build({**section, "temperature": "by_set"}, Distill, "distill")
+    with pytest.raises(plan.ParamsError, match="distill.temperatures: found .*'ntu60_xsub'.*expected 'default'"):
+        plan.build({**section, "temperatures": {"ntu60_xsub": 8.0}}, Distill, "distill")
 
 
 @pytest.mark.parametrize(

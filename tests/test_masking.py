@@ -179,7 +179,7 @@ def test_encoders_are_named_by_what_they_hide(degree: str, motion: str) -> None:
 
 @pytest.mark.parametrize("name", ["random", "lowdeg", "theta", "lowdeg_highmot ", "lowmot_highdeg"])
 def test_another_name_of_an_encoder_is_an_error(name: str) -> None:
-    with pytest.raises(ValueError, match="encoder: found .* expected <low|high|random>deg_"):
+    with pytest.raises(ValueError, match="mask.strategy: found .* expected <low|high|random>deg_"):
         masking.strategy(name)
 
 
@@ -216,5 +216,5 @@ def test_a_number_behind_the_name_says_which_of_its_kind() -> None:
         12,
     ]
     for name in ("lowdeg_highmot_0", "lowdeg_highmot_", "lowdeg_highmot_two"):
-        with pytest.raises(ValueError, match="encoder: found"):
+        with pytest.raises(ValueError, match="mask.strategy: found"):
             masking.strategy(name)

@@ -13,7 +13,7 @@ from asma.fusion import AlignedClassifier, Alignment, Teacher
 from asma.training import WeightsError
 
 HOW = Encoder(width=4)
-DISTILL = Distill(teachers=[], epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
+DISTILL = Distill(epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
 
 
 SKELETON = skeleton.load("kinect_v1")

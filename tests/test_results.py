@@ -45,8 +45,8 @@ class Log:
     def metrics(self, values: dict[str, float]) -> None:
         self.figures |= values
 
-    def data(self, bench: Benchmark, *parts: str) -> None:
-        self.read = (bench.name, *parts)
+    def epoch(self, epoch: int, **metrics: float) -> None:
+        self.curve = metrics
 
     def summary(self, text: str) -> None:
         self.lines.append(text)
@@ -107,7 +107,6 @@ def test_a_run_says_its_scores_and_logs_them(tmp_path: Path) -> None:
     judged = {"linear": Judged(answers(0, 1, 2, 0), 5, COST)}
     results.leave(tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
     assert log.figures == {"accuracy": 75.0, "linear.accuracy": 75.0, "linear.top5": 75.0}
-    assert log.read == ("toy_xsub", "train", "test")
     said = "toy_xsub random bone linear: 75.0 % of 4 test recordings right, chance 25.0"
     assert log.lines == [said]
 
@@ -226,44 +225,6 @@ def test_heads_without_alignment_cost_their_linear_maps() -> None:
         assert found == efficiency.total(own, own, *maps), name
 
 
-PARAMS: dict[str, Any] = {
-    "encoders": ["lowdeg_highmot", "random"],
-    "benchmarks": ["toy_xsub"],
-    "streams": ["joint", "bone"],
-    "fuse": {"modes": ["pretrain"]},
-    "distill": {"teachers": ["pretrain", "finetune"]},
-    "transfers": {"a_to_b": {"source": "a", "target": "b"}},
-}
-
-
-def test_the_runs_that_differ_in_their_stream_alone_form_a_group() -> None:
-    found = [(sorted(group), group["joint"].parent.as_posix()) for group in results.stream_groups(PARAMS, Path("runs"))]
-    assert found == [
-        (["bone", "joint"], f"runs/{folder}")
-        for folder in (
-            "probe/lowdeg_highmot/toy_xsub",
-            "probe/random/toy_xsub",
-            "finetune/lowdeg_highmot/toy_xsub",
-            "finetune/random/toy_xsub",
-            "fuse/pretrain/toy_xsub",
-            "distill/pretrain/toy_xsub",
-            "distill/finetune/toy_xsub",
-            "transfer/a_to_b/streams",
-        )
-    ]
-
-
-def test_one_stream_alone_is_no_group() -> None:
-    assert not list(results.stream_groups({**PARAMS, "streams": ["joint"]}, Path("runs")))
-
-
-def test_no_transfer_is_no_group() -> None:
-    nothings: tuple[dict[str, Any] | None, ...] = (None, {})
-    for nothing in nothings:
-        groups = list(results.stream_groups({**PARAMS, "transfers": nothing}, Path("runs")))
-        assert len(groups) == 7
-
-
 def two_streams(tmp_path: Path, second: Clips = TEST) -> dict[str, Path]:
     """A joint run that is right about r1 and r2, a bone run that is right about r3."""
     for stream, test, judged in (("joint", TEST, answers(0, 1, 3, 4)), ("bone", second, answers(5, 5, 2, 4))):
@@ -337,9 +298,9 @@ def test_the_streams_of_a_transfer_share_one_file(tmp_path: Path) -> None:
             "random.scratch": Judged(right, 5, COST),
             "both.transferred": Judged(answers(0, 1, 5, 5), 2, {key: 3 * value for key, value in COST.items()}),
         }
-        rows += results.leave_part(folder / "streams" / stream, BENCH, TEST, judged, stream)
+        rows += results.leave_part(folder / stream, BENCH, TEST, judged, stream)
     results.write(folder, Log(), BENCH, rows, stage="transfer", source="a", seed=3)
-    group = {stream: folder / "streams" / stream for stream in ("joint", "bone")}
+    group = {stream: folder / stream for stream in ("joint", "bone")}
     scratch, both = results.add_streams(group, {"joint": 0.6, "bone": 0.4})
     assert (scratch["encoder"], scratch["mode"], scratch["accuracy"], scratch["params"]) == (
         "random",

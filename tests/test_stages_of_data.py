@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-import yaml
 
 from asma import tracking
+from asma.data import clips
+from asma.data.parse import Parse
 from asma.data.posture import Implausible
 from asma.data.recordings import Store
+from asma.data.sets import Set
+from asma.params import Project
+from asma.plan import Plan, build
 from stages import parse, prepare, split
 from tests.data.people import person
 
+ROOT = Path(__file__).parents[1]
 SET: dict[str, Any] = {
     "format": "folder",
     "layout": "kinect_v1",
@@ -56,10 +62,13 @@ def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Log:
     return found
 
 
-def settings(**changes: Any) -> None:
-    whole = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8"))
-    whole |= {"datasets": ["mine"], "sets": {"mine": {**SET, **changes}}}
-    Path("params.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+def planned(stage: str, name: str, /, out: str = "runs", reads: dict[str, str] | None = None, **changes: Any) -> Plan:
+    """The plan of a stage on the set, by the values of params.yaml."""
+    config = Project(ROOT).config("")
+    known = asdict(build({**SET, **changes}, Set, "mine"))
+    sections = {"parse": ("parse", Parse), "prepare": ("prepare", clips.Prepare)}
+    own = {key: asdict(config.section(key, cls)) for key, cls in [sections[stage]]} if stage in sections else {}
+    return Plan(stage, {name: "mine"}, "", reads or {}, out, {"dataset": known, **own})
 
 
 def recorded(*people: np.ndarray) -> None:
@@ -73,48 +82,50 @@ def recorded(*people: np.ndarray) -> None:
     (raw / "index.csv").write_text("\n".join(rows))
 
 
-def parsed() -> None:
-    parse.main("mine", Path("data/raw/mine"), Path("mine.h5"), Path("metrics.json"))
+def parsed(**changes: Any) -> None:
+    parse.main(planned("parse", "dataset", reads={"raw": "data/raw/mine", "recordings": "mine.h5"}, **changes))
+
+
+def prepared(out: str) -> None:
+    prepare.main(planned("prepare", "dataset", reads={"recordings": "mine.h5", "clips": out}))
 
 
 def test_a_set_says_its_axes_and_unit_and_whether_to_refuse(log: Log) -> None:
     x, y, z = np.moveaxis(person(), -1, 0)
     recorded(np.stack([x, -z, y], axis=-1) * 100)
-    settings()
     with pytest.raises(Implausible, match="set `up: z`(.|\n)*set `unit: cm`"):
         parsed()
-    settings(implausible="warn")
-    parsed()
+    parsed(implausible="warn")
     assert "note: 2" in log.said[-1]
-    settings(up="z", unit="cm")
-    parsed()
+    parsed(up="z", unit="cm")
     assert "note" not in log.said[-1]
     with Store(Path("mine.h5")) as store:
         np.testing.assert_allclose(store[0].xyz, person(), atol=1e-3)
 
 
 def test_prepare_names_the_recordings_that_have_no_body(log: Log) -> None:
-    settings()
     recorded(person(4), person(4))
     parsed()
     with h5py.File("mine.h5", "r+") as file:
         file["xyz"][4:] = 0
-    prepare.main("mine", Path("mine.h5"), Path("clips.h5"), Path("metrics.json"))
+    prepared("clips.h5")
     assert log.said[-2].endswith("1 empty recordings left out")
     assert log.said[-1] == "  without a body in any frame: p2"
 
 
 def test_split_tells_of_classes_never_learnt_and_of_names_in_no_recording(log: Log) -> None:
-    settings()
     recorded(person(), person(), person())
     parsed()
     for folder in ("clips", "motion", "benchmarks"):
         Path(folder).mkdir()
-    prepare.main("mine", Path("mine.h5"), Path("clips/mine.h5"), Path("metrics.json"))
+    prepared("clips/mine.h5")
     with h5py.File("clips/mine.h5", "r+") as file:
         file.attrs["absent"] = '{"subject": ["p7", "p8"]}'
     h5py.File("motion/mine.h5", "w").close()
-    split.main("mine_half", Path("clips"), Path("motion"), Path("benchmarks/mine_half.h5"))
+    told = planned(
+        "split", "split", "benchmarks/mine_half.h5", reads={"clips": "clips/mine.h5", "motion": "motion/mine.h5"}
+    )
+    split.main(replace(told, axes={"split": "mine_half"}))
     assert log.said[-4:] == [
         "mine_half: 1 train / 2 test",
         "  1 values of subject listed, but in no recording: 9",

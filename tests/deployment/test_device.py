@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, evaluation, params, skeleton, training
+from asma import backbones, evaluation, skeleton, training
 from asma.backbones import Encoder
 from asma.data.batches import Clips
 from asma.deployment import device, edge, footprint, forms, inference
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)
 CLASSES = 5
-DISTILL = Distill(epochs=1, batch_size=2, learning_rate=0.01, teachers=[], layers=2, width=4, dim=8)
-HOW = Export(teachers=[], streams=[], forms=["eager", "onnx_fp32", "onnx_int8"], repeats=3, calibration=24)
+DISTILL = Distill(epochs=1, batch_size=2, learning_rate=0.01, layers=2, width=4, dim=8)
+HOW = Export(streams=[], forms=["eager", "onnx_fp32", "onnx_int8"], repeats=3, calibration=24)
 Lively = Callable[[nn.Module, Tensor], None]
 # what the import of torch's own compiler says
 COMPILING = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
@@ -302,7 +302,7 @@ def test_a_compiled_form_says_the_same_of_one_person_and_of_two(
 
 
 def test_only_the_networks_that_are_named_are_compiled() -> None:
-    how = Export(teachers=[], streams=[])
+    how = Export(streams=[])
     assert how.of("student") == ["eager", "compiled", "onnx_fp32", "onnx_int8"]
     assert how.of("teacher") == ["eager", "onnx_fp32", "onnx_int8"]
 
@@ -319,6 +319,5 @@ def test_only_the_networks_that_are_named_are_compiled() -> None:
     ],
 )
 def test_a_mistake_in_the_parameters_is_named(values: dict[str, Any], message: str) -> None:
-    given = {**params.section("export", file=ROOT / "params.yaml"), **values}
-    with pytest.raises(params.ParamsError, match=message):
-        params.build(given, Export, "params.yaml: export")
+    with pytest.raises(ParamsError, match=message):
+        build({"streams": ["joint"], **values}, Export, "params.yaml: export")

@@ -22,7 +22,7 @@ from asma.fusion import AlignedClassifier, Alignment, AveragedClassifier, Teache
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)
 Build = Callable[[str], Student | Teacher]
-HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01, teachers=[], layers=3, width=4, dim=8)
+HOW = Distill(epochs=1, batch_size=2, learning_rate=0.01, layers=3, width=4, dim=8)
 
 
 def student() -> Student:

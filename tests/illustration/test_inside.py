@@ -168,7 +168,7 @@ def test_the_fused_embedding_is_what_the_head_gets(kind: str, clips: Tensor) -> 
 
 
 def test_the_embedding_of_a_student_is_what_its_head_gets(clips: Tensor) -> None:
-    how = Distill(teachers=[], epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
+    how = Distill(epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
     network = Student(skeleton.load("kinect_v1"), 3, how).eval()
     embeddings, responses = inside.look(network, clips, RUN)
     with torch.no_grad():

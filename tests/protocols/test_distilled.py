@@ -20,7 +20,6 @@ BENCH = Bench(3, Run(device="cpu"), torch.device("cpu"), seed=1)
 STEP = Fit(epochs=15, batch_size=8, learning_rate=0.02)
 HOW = Distill(
     **vars(STEP),
-    teachers=["pretrain"],
     layers=2,
     width=4,
     dim=8,

@@ -185,9 +185,9 @@ def test_a_probe_is_the_same_with_the_same_seed_only(clusters: tuple[Tensor, Ten
 )
 def test_an_unknown_head_or_none_that_is_aligned_is_an_error(heads: list[str], complaint: str) -> None:
     fit = frozen.FuseFit(pretrain=FIT, finetune=FIT)
-    assert frozen.Fuse(first="a", second="b", modes=[], fit=fit).heads == list(HEADS)
+    assert frozen.Fuse(first="a", second="b", fit=fit).heads == list(HEADS)
     with pytest.raises(ValueError, match=complaint):
-        frozen.Fuse(first="a", second="b", modes=[], fit=fit, heads=heads)
+        frozen.Fuse(first="a", second="b", fit=fit, heads=heads)
 
 
 def test_a_head_starts_as_the_papers_code_does() -> None:
@@ -201,7 +201,7 @@ def test_the_alignment_is_trained_as_long_as_its_encoders_ask() -> None:
     a, b = (Fit(epochs=epochs, batch_size=8, learning_rate=0.1) for epochs in (150, 50))
     both = frozen.FuseFit(pretrain=a, finetune=b)
     assert both.of("pretrain") is a and both.of("finetune") is b
-    with pytest.raises(ValueError, match="fuse.modes: found 'probe', expected pretrain or finetune"):
+    with pytest.raises(ValueError, match="fuse.mode: found 'probe', expected pretrain or finetune"):
         both.of("probe")
 
 
