@@ -20,6 +20,7 @@ from asma.plan import ParamsError, Plan, closest
 
 # Settings that change no result, and so stand in no plan of a run but in plan/machine.json.
 MACHINE = {"run": ("device", "threads", "compile", "deterministic"), "parse": ("workers",)}
+BY_BENCHMARK = "by_benchmark"  # the value stands beside it, under the plural of its key
 SYSTEM = "asma_"  # and the mode: the recipes of two encoders
 SCRATCH = "random"  # the recipe that is not pretrained
 BEFORE = {
@@ -88,7 +89,7 @@ class Grid:
         kept = {
             key: value
             for key, value in words(changes).items()
-            if key.partition(".")[0] in sections and own.get(key) != value
+            if key.partition(".")[0] in sections and _value(own, key, benchmark) != value
         }
         return f"{base}+{spelled(kept)}" if kept else base
 
@@ -172,9 +173,7 @@ class Grid:
             name: _plain(given[name] if name in given else config.section(name, cls))
             for name, cls in get_type_hints(self.classes[stage]).items()
         }
-        for section, keys in MACHINE.items():
-            for key in keys if section in settings else ():
-                settings[section].pop(key, None)
+        settings = without_machine(settings)
         held = [text for key, text in config.held.items() if _shown(key, settings)]
         dataset = dataset or (self.dataset_of(benchmark) if benchmark else "")
         code = self._code(stage, settings, dataset)
@@ -282,6 +281,15 @@ class Grid:
         return {"encoders": self.words("encoders"), "folders": folders}
 
 
+def _value(config: Config, key: str, benchmark: str) -> Any:
+    """A value by its dotted key, where it says `by_benchmark` that of the benchmark."""
+    value = config.get(key)
+    if value == BY_BENCHMARK:
+        named = config.get(f"{key}s")
+        value = named.get(benchmark, named["default"])
+    return value
+
+
 def _shown(key: str, settings: Mapping[str, Any]) -> bool:
     """Whether a dotted key stands in the settings of a run."""
     value: Any = settings
@@ -296,6 +304,14 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
+def without_machine(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections without the settings in MACHINE."""
+    return {
+        section: {k: v for k, v in value.items() if k not in MACHINE[section]} if section in MACHINE else value
+        for section, value in values.items()
+    }
+
+
 def machine(config: Config) -> dict[str, Any]:
     """What plan/machine.json holds: the settings in MACHINE."""
     return {section: {key: config.get(f"{section}.{key}") for key in keys} for section, keys in MACHINE.items()}
@@ -303,6 +319,9 @@ def machine(config: Config) -> dict[str, Any]:
 
 def check(grid: Grid) -> None:
     """Raise ParamsError where the table names what there is not."""
+    seed = grid.params.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ParamsError(f"params.yaml: seed: found {seed!r}, expected an integer of 0 or more")
     for stage, recipe, benchmark in grid.table:
         if benchmark not in grid.words("splits"):
             expected = closest(benchmark, grid.words("splits"))

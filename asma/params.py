@@ -106,7 +106,8 @@ class Config:
         where, colon, rest = line.partition(": ")
         key = where.replace(".value", name, 1)
         full = f"{key}.{rest.split(chr(39))[1]}" if rest.startswith("unknown key") else key
-        files = [file for file, content in self.sources if _has(content, full)]
+        stands = [file for file, content in self.sources if _at(content, full) not in (None, BY_BUDGET)]
+        files = stands or [file for file, content in self.sources if _has(content, full)]
         return f"{files[-1] if files else 'params.yaml'}: {key}{colon}{rest}"
 
 

@@ -80,7 +80,7 @@ def about(of: Grid) -> dict[str, Any]:
         "demonstrations": [name for name, known in sets.items() if known.demonstration],
         "budget_of": {name: known.budget for name, known in sets.items()},
         "budgets": {known.budget: of.project.overlay(known.budget) for known in sets.values()},
-        "values": {name: of.config("", name).values for name in sets},
+        "values": {name: grid.without_machine(of.config("", name).values) for name in sets},
     }
 
 

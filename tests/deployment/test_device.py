@@ -23,8 +23,8 @@ from asma.deployment.device import Export, ExportError
 from asma.deployment.forms import Blueprint
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment
+from asma.plan import ParamsError, build
 
-ROOT = Path(__file__).resolve().parents[2]
 V1 = skeleton.load("kinect_v1")
 SHAPE = (3, 9, 20, 2)
 CLASSES = 5
