@@ -204,7 +204,7 @@ class Project:
         if base not in self._bases:
             files = [content for file, content in layers if file != CHANGES]
             self._bases[base] = _merged(*({k: v for k, v in c.items() if k != "budgets"} for c in files))
-        merged = _laid_over(self._bases[base], changed)
+        merged = laid_over(self._bases[base], changed)
         own = [c["budgets"] for _, c in layers if isinstance(c.get("budgets"), dict)]
         overlay = self.overlay(budget, own)
         sections = {k: v for k, v in merged.items() if k not in (*TABLE, LIKE, ROW)}
@@ -219,8 +219,8 @@ class Project:
     def overlay(self, budget: str, own: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
         """What a budget has for every `by_budget`, with what recipes have for it. Raises ParamsError."""
         found: dict[str, Any] = {}
-        for name in dict.fromkeys((PAPER, *self._line(budget))):
-            found = _laid_over(found, self._budget(name, own))
+        for name in dict.fromkeys((PAPER, *self.lineage(budget))):
+            found = laid_over(found, self._budget(name, own))
         return found
 
     def row(self, recipe: str) -> dict[str, Any]:
@@ -228,19 +228,19 @@ class Project:
         told = [content[ROW] for _, content in self.layers(recipe) if ROW in content]
         return dict(told[-1]) if told else {}
 
-    def _line(self, budget: str) -> list[str]:
+    def lineage(self, budget: str) -> list[str]:
         """A budget and those that it is like, the farthest first. Raises ParamsError."""
         if budget not in self.budgets:
             raise ParamsError(f"budget: found {budget!r}, expected {closest(budget, self.budgets)}")
         like = self.load(f"budgets/{budget}.yaml").get(LIKE)
-        return [*(self._line(str(like)) if like else []), budget]
+        return [*(self.lineage(str(like)) if like else []), budget]
 
     def _budget(self, name: str, own: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """What a budget says, and what recipes of this line say for it."""
         content = self.load(f"budgets/{name}.yaml")
         found = {key: value for key, value in content.items() if key != LIKE}
         for recipe in own:
-            found = _laid_over(found, recipe.get(name) or {})
+            found = laid_over(found, recipe.get(name) or {})
         return found
 
 
@@ -254,13 +254,13 @@ def _merged(*contents: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data with other values, however deep; both stay as they are."""
     made = dict(values)
     for key, item in changes.items():
         below = made.get(key)
         both = isinstance(item, Mapping) and isinstance(below, Mapping)
-        made[key] = _laid_over(below or {}, item) if both else item
+        made[key] = laid_over(below or {}, item) if both else item
     return made
 
 

@@ -3,8 +3,8 @@
     python -m budgets [name ...] [--jobs 2]
 
 A validation split takes its subjects from the training part, so that nothing here sees a test
-recording. Every line is run by the pipeline's own stages with other values than params.yaml has;
-what has been run with the same values is not run again. A name is a budget of grid.yaml.
+recording. Every line is a recipe with changes, run by the pipeline's own stages from plans of its
+own; what has been run with the same values is not run again. A name is a budget of grid.yaml.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,12 @@ import numpy as np
 import yaml
 from tabulate import tabulate
 
-from asma import params
+import stages.plan
+from asma import plan
 from asma.deployment.machine import processor
+from asma.grid import Grid
+from asma.params import laid_over
+from asma.plan import DEFAULT, Plan
 from asma.training import fingerprint
 
 HERE = Path(__file__).parent
@@ -51,10 +56,10 @@ class Trial:
     stream: str
 
     @property
-    def change(self) -> str:
-        """For a stage's --change."""
-        own = [] if self.line in (params.DEFAULT, UNTRAINED) else [self.line]
-        return "+".join([*own, f"seed={self.seed}"])
+    def recipe(self) -> str:
+        """The encoder's recipe and what is changed."""
+        own = [] if self.line in (DEFAULT, UNTRAINED) else [self.line]
+        return "+".join([self.encoder, *own, f"seed={self.seed}", f"streams={self.stream}"])
 
     @property
     def data(self) -> Path:
@@ -62,14 +67,25 @@ class Trial:
         return Path("data/benchmarks", f"{self.benchmark}.h5")
 
     @property
+    def judging(self) -> str:
+        """The stage that judges what is trained."""
+        return "probe" if self.stage == "pretrain" else "finetune"
+
+    @cached_property
+    def plans(self) -> tuple[Plan, Plan]:
+        """Of the pretraining and of the judging, in a folder of their own."""
+        trained, judged = (runs().run(name, self.recipe, self.benchmark) for name in ("pretrain", self.judging))
+        told = json.dumps([trained.settings, judged.settings])
+        key = fingerprint(told, *filter(Path.is_file, [self.data]))[:12]
+        out = RUNS / self.benchmark / self.stage / self.encoder / self.stream / key
+        pretrained = (out / "pretrained").as_posix()
+        reads = {**judged.reads, "pretrained": pretrained}
+        return replace(trained, out=pretrained), replace(judged, out=out.as_posix(), reads=reads)
+
+    @property
     def folder(self) -> Path:
         """Named by the line and by everything it stands on, so that a changed default is run anew."""
-        read = params.read()
-        sections = ("mask", "augment", "encoder", "pretrain", "probe", "finetune", "run")
-        resolved = [params.section_of(read, name, self.budget) for name in sections]
-        told = json.dumps([resolved, self.change], sort_keys=True)
-        key = fingerprint(told, *filter(Path.is_file, [self.data]))[:12]
-        return RUNS / self.benchmark / self.stage / self.encoder / self.stream / key
+        return self.plans[1].folder
 
     def run(self) -> None:
         """Run the stages of the line unless they have been; leave how long they took beside them."""
@@ -77,39 +93,43 @@ class Trial:
         if done.is_file():
             return
         began = time.perf_counter()
-        axes = ("--encoder", self.encoder, "--stream", self.stream)
-        of = ("--benchmark", str(self.data), "--change", self.change)
-        weights = str(self.folder / "pretrained")
-        stage("pretrain", *axes, *of, "--out", weights)
-        trained = time.perf_counter() - began
-        judging = "probe" if self.stage == "pretrain" else "finetune"
-        stage(judging, *axes, *of, "--pretrained", weights, "--out", str(self.folder))
-        seconds = trained if self.stage == "pretrain" else time.perf_counter() - began - trained
+        trained, judged = self.plans
+        stage("pretrain", plan.write(trained, self.folder / "pretrain.json"))
+        seconds_of_training = time.perf_counter() - began
+        stage(self.judging, plan.write(judged, self.folder / "judge.json"))
+        whole = time.perf_counter() - began
+        seconds = seconds_of_training if self.stage == "pretrain" else whole - seconds_of_training
         told = {"line": self.line, "seed": self.seed, "seconds": seconds, "processor": processor()}
         done.write_text(json.dumps(told), encoding="utf-8")
 
     def outcome(self) -> dict[str, float]:
         """Accuracy by mode, the last loss of what was trained, minutes and epochs."""
-        judged = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        judged = json.loads((self.folder / self.stream / "metrics.json").read_text(encoding="utf-8"))
         found = {row["mode"]: row["accuracy"] for row in judged["results"]}
         left = self.folder / "pretrained" if self.stage == "pretrain" else self.folder
-        trained = json.loads((left / "metrics.json").read_text(encoding="utf-8"))
+        trained = json.loads((left / self.stream / "metrics.json").read_text(encoding="utf-8"))
         for curve in trained["curves"].values():
             found |= {"loss": curve[-1], "epochs": len(curve)}
         told = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
         return {**found, "minutes": told["seconds"] / 60}
 
 
-def stage(name: str, *words: str) -> None:
-    """Run a stage on one thread. Raises RuntimeError with what it said where it fails."""
+@cache
+def runs() -> Grid:
+    """The runs of the project, for plans of their kind."""
+    return stages.plan.project()
+
+
+def stage(name: str, of: Path) -> None:
+    """Run a stage by its plan file on one thread. Raises RuntimeError with what it said where it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *words],
+        [sys.executable, "-m", f"stages.{name}", str(of)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"{name} {' '.join(words)}\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{name} {of}\n{done.stdout}{done.stderr}")
 
 
 def trials(budget: str, grid: dict[str, Any]) -> Iterator[Trial]:
@@ -135,14 +155,14 @@ def table(of: Iterable[Trial], chosen: str) -> str:
             values = [run[head] for run in runs if head in run]
             spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 and head not in ("epochs", "minutes") else ""
             cells.append(f"{np.mean(values):.{0 if head == 'epochs' else 1}f}{spread}" if values else "–")
-        rows.append([chosen if line == params.DEFAULT else f"`{line}`", *cells])
+        rows.append([chosen if line == DEFAULT else f"`{line}`", *cells])
     return tabulate(rows, ["line", *heads], tablefmt="pipe", disable_numparse=True)
 
 
 def page(grids: dict[str, Any]) -> str:
     """docs/budgets.md: the notes, and of every budget the grid and what stands in params.yaml."""
     parts = [(HERE / "notes.md").read_text(encoding="utf-8").rstrip()]
-    content, before = params.read(), PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
+    before = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     for budget, grid in grids.items():
         known = [t for t in trials(budget, grid) if (t.folder / "trial.json").is_file()]
         if not known:  # not run on this machine: as it was
@@ -150,8 +170,8 @@ def page(grids: dict[str, Any]) -> str:
             continue
         whom = []
         for benchmark in grid["benchmarks"]:
-            dataset, split = params.dataset_of(benchmark, list(content["sets"]))
-            told = content["sets"][dataset]["splits"][split]
+            dataset = runs().dataset_of(benchmark)
+            told = asdict(runs().project.dataset(dataset).splits[benchmark.removeprefix(f"{dataset}_")])
             words = [f"{told['column']} {', '.join(map(str, told[part]))}" for part in ("train", "test")]
             whom.append(f"`{benchmark}` learns from {words[0]} and is judged on {words[1]}")
         machines = sorted({json.loads((t.folder / "trial.json").read_text())["processor"] for t in known})
@@ -162,11 +182,10 @@ def page(grids: dict[str, Any]) -> str:
         for name, title in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
             if chosen := [t for t in known if t.stage == name]:
                 parts.append(f"{title}; per cent right:\n\n{table(chosen, '**chosen**')}")
-        values = {
-            name: {key: params.section_of(content, name, budget)[key] for key in section["budgets"][budget]}
-            for name, section in content.items()
-            if isinstance(section, dict) and budget in section.get("budgets", {})
-        }
+        values: dict[str, Any] = {}
+        for name in runs().project.lineage(budget):
+            values = laid_over(values, runs().project.load(f"budgets/{name}.yaml"))
+        values.pop("like", None)
         parts.append(f"Chosen:\n\n```yaml\n{yaml.safe_dump(values, sort_keys=False).rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -182,9 +201,7 @@ def main() -> None:
     for budget in given.names or grids:
         grid = grids[budget]
         for name in grid["benchmarks"]:
-            out = f"data/benchmarks/{name}.h5"
-            of = ("--clips", "data/clips", "--motion", "data/motion", "--out", out)
-            stage("split", "--benchmark", name, *of)
+            stage("split", plan.write(runs().split(name), RUNS / name / "split.json"))
         waiting = list(trials(budget, grid))
         with ThreadPoolExecutor(given.jobs) as pool:
             for trial, _ in zip(waiting, pool.map(Trial.run, waiting), strict=True):

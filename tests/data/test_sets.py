@@ -3,13 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-from asma import params, skeleton
+from asma import skeleton
 from asma.augment import Augment
 from asma.data.sets import Set
+from asma.params import Project
 
-CONTENT = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = Project(ROOT)
 
 
 def test_the_paper_s_budget_holds_unless_a_set_says_otherwise() -> None:
@@ -18,9 +19,9 @@ def test_the_paper_s_budget_holds_unless_a_set_says_otherwise() -> None:
     assert plain.without == [] and plain.missing == "none" and plain.splits == {}
 
 
-@pytest.mark.parametrize("dataset", sorted(CONTENT["sets"]))
+@pytest.mark.parametrize("dataset", sorted(path.stem for path in (ROOT / "datasets").glob("*.yaml")))
 def test_every_set_of_the_parameters_can_be_used(dataset: str) -> None:
-    found = params.load(f"sets.{dataset}", Set)
+    found = PROJECT.dataset(dataset)
     Augment().without(found.without)
     assert len(skeleton.load(found.layout)) in (20, 25)
     assert found.bodies in (1, 2) and found.splits
@@ -32,7 +33,7 @@ def test_every_set_of_the_parameters_can_be_used(dataset: str) -> None:
 
 
 def test_the_splits_of_ntu_are_the_published_ones() -> None:
-    ntu60, ntu120 = (params.load(f"sets.{name}", Set).splits for name in ("ntu60", "ntu120"))
+    ntu60, ntu120 = (PROJECT.dataset(name).splits for name in ("ntu60", "ntu120"))
     assert sorted(ntu60) == ["xsub", "xview"] and sorted(ntu120) == ["xset", "xsub"]
     twenty = [1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38]
     assert (ntu60["xsub"].column, ntu60["xsub"].train) == ("subject", twenty)
