@@ -97,13 +97,17 @@ def read(file: Path) -> Plan:
     return Plan(**content, file=file)
 
 
-def write(run: Plan, file: Path) -> Path:
-    """Write a plan file, the same bytes for the same plan."""
+def text(run: Plan) -> str:
+    """A plan as its file holds it, the same for the same plan."""
     content = dataclasses.asdict(run)
     del content["file"]
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def write(run: Plan, file: Path) -> Path:
+    """Write a plan file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    file.write_text(text + "\n", encoding="utf-8")
+    file.write_text(text(run), encoding="utf-8")
     return file
 
 
