@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -111,6 +112,28 @@ class Recording:
             print("MLflow: the process that writes the run has ended, the stage goes on", file=sys.stderr, flush=True)
 
 
+class Nowhere:
+    """Where MLflow is not installed: files are the record."""
+
+    run_id = ""
+
+    def tell(self, what: str, *arguments: object) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        """There is nothing to wait for."""
+
+
+def _recording() -> Recording | Nowhere:
+    if _ahead:
+        return _ahead.pop()
+    try:
+        there = importlib.util.find_spec("mlflow")
+    except ImportError:
+        there = None
+    return Recording() if there else Nowhere()
+
+
 _ahead: list[Recording] = []
 
 
@@ -158,7 +181,7 @@ class Log:
         self._began = time.monotonic()
         self._known: dict[str, str] = {}
         self._summary: list[str] = []
-        self._recording = _ahead.pop() if _ahead else Recording()
+        self._recording: Recording | Nowhere = _recording()
         self._recording.tell("open", self.name, _tags(stage, axes), _now(), reproduction())
 
     @property
