@@ -257,12 +257,12 @@ def parse(
     _one_of("format", format, FORMATS)
     _one_of("on_error", on_error, ON_ERROR)
     _one_of("missing", missing, ("none", "official"))
-    _one_of(f"sets.{dataset}.up", up, axes.TURNS)
-    _one_of(f"sets.{dataset}.unit", unit, axes.UNITS)
-    _one_of(f"sets.{dataset}.implausible", implausible, IMPLAUSIBLE)
+    _one_of(f"datasets/{dataset}.yaml: up", up, axes.TURNS)
+    _one_of(f"datasets/{dataset}.yaml: unit", unit, axes.UNITS)
+    _one_of(f"datasets/{dataset}.yaml: implausible", implausible, IMPLAUSIBLE)
     rules = FORMATS[format]
     if rules.axes and (up, unit) != ("y", "m"):
-        found = f"sets.{dataset}: found up: {up}, unit: {unit}"
+        found = f"datasets/{dataset}.yaml: found up: {up}, unit: {unit}"
         raise ValueError(f"{found}; expected neither: format {format} has {rules.axes}")
     if missing == "official" and rules.missing is None:
         raise ValueError(f"missing: found 'official'; expected 'none': format {format} has no official list")

@@ -51,7 +51,7 @@ class Implausible(ValueError):
 
     def __init__(self, raw: Path, dataset: str, findings: list[Finding]) -> None:
         lines = [f"{raw}: {finding}" for finding in findings]
-        go_on = f"sets.{dataset}.implausible: warn takes the positions as they are"
+        go_on = f"datasets/{dataset}.yaml: implausible: warn takes the positions as they are"
         super().__init__("\n".join([*lines, f"({go_on})"]))
         self.findings = findings
 

@@ -1,4 +1,4 @@
-"""What is known of a data set: its section `sets.<dataset>` of the parameters."""
+"""What is known of a data set: its file `datasets/<dataset>.yaml`."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_what_cannot_be_is_refused_before_reading(tmp_path: Path) -> None:
         ({"up": "w"}, "sets.mini.up: found 'w'; expected one of x, -x, y, -y, z, -z"),
         ({"unit": "in"}, "sets.mini.unit: found 'in'; expected one of m, cm, mm"),
         ({"implausible": "ok"}, "sets.mini.implausible: found 'ok'; expected one of refuse, warn"),
-        ({"up": "z"}, "sets.mini: found up: z, unit: m; .*format ntu has y up, in metres"),
+        ({"up": "z"}, "datasets/mini.yaml: found up: z, unit: m; .*format ntu has y up, in metres"),
         ({"format": "pku", "missing": "official"}, "format pku has no official list"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -321,7 +321,7 @@ def test_z_up_millimetres_are_refused_with_the_remedy_and_then_become_the_same_r
     message = str(caught.value)
     assert "along z in 1 of 1 recordings" in message and "set `up: z`" in message
     assert "looks like millimetres, set `unit: mm`" in message
-    assert "sets.mine.implausible: warn takes the positions as they are" in message
+    assert "datasets/mine.yaml: implausible: warn takes the positions as they are" in message
     assert parse(tmp_path / "z", out, **V1, up="z", unit="mm").notes == []
     with Store(expected) as one, Store(out) as two:
         np.testing.assert_allclose(one[0].xyz, two[0].xyz, atol=1e-4)
