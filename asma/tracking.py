@@ -26,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -222,13 +222,11 @@ class Log:
         text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=_plain)
         path.write_text(text + "\n", encoding="utf-8")
         if "curves" in content:
-            # One after the other: what is learnt in two phases has one axis of epochs.
-            curves = content["curves"].items()
-            points = [(_plain(value), name) for name, curve in curves for value in curve]
+            points = list(_points(content["curves"]))
             with path.with_name("curves.csv").open("w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(("epoch", "loss", "curve"))
-                table.writerows((epoch, *point) for epoch, point in enumerate(points))
+                table.writerows(points)
 
     def model(self, name: str, module: nn.Module, example: np.ndarray) -> str:
         """Register a module as the next version of `name` in MLflow's model registry, and return its URI.
@@ -297,6 +295,21 @@ def reproduction() -> str | None:
         process = above
     began = datetime.fromtimestamp(process.create_time())
     return f"repro of {began:%Y-%m-%d %H:%M:%S} (process {process.pid} on {socket.gethostname()})"
+
+
+def _points(curves: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, Any, str]]:
+    """Epoch, value and name of every point of the curves.
+
+    One after the other: what is learnt in two phases has one axis of epochs. The parts of a loss,
+    named `<curve>_<part>`, lie beside it.
+    """
+    begins: dict[str, int] = {}
+    end = 0
+    for name, curve in curves.items():
+        whole = next((known for known in begins if name.startswith(f"{known}_")), None)
+        begins[name] = end if whole is None else begins[whole]
+        end = max(end, begins[name] + len(curve))
+        yield from ((begins[name] + i, _plain(value), name) for i, value in enumerate(curve))
 
 
 def _now() -> int:

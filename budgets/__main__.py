@@ -94,8 +94,9 @@ class Trial:
         found = {row["mode"]: row["accuracy"] for row in judged["results"]}
         left = self.folder / "pretrained" if self.stage == "pretrain" else self.folder
         trained = json.loads((left / "metrics.json").read_text(encoding="utf-8"))
-        for curve in trained["curves"].values():
-            found |= {"loss": curve[-1], "epochs": len(curve)}
+        for name, curve in trained["curves"].items():
+            if not any(name.startswith(f"{whole}_") for whole in trained["curves"]):
+                found |= {"loss": curve[-1], "epochs": len(curve)}
         told = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
         return {**found, "minutes": told["seconds"] / 60}
 

@@ -9,14 +9,12 @@ import torch
 
 from asma import backbones, cli, masking, methods, params, tracking, training
 from asma.augment import Augment
-from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.masking import Mask
-from asma.methods import Pretrain, untrained
 from asma.motion import Motion
 from asma.training import Run
-from asma.views import AsmaViews
+from asma.views import ViewConfig
 
 OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
 
@@ -24,49 +22,49 @@ OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
 def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
     bench, seed = Benchmark(benchmark), params.seed()
     draws = seed + OTHER * (masking.number(encoder) - 1)
-    how = params.load("pretrain", Pretrain, bench.budget)
-    architecture, mask = params.load("encoder", Encoder, bench.budget), params.load("mask", Mask, bench.budget)
+    kind = methods.find(params.section("pretrain", bench.budget)["method"])
+    settings = params.load("pretrain", kind.Settings, bench.budget)
+    kind = methods.find("untrained") if encoder == "random" else kind
+    backbone = backbones.find(params.section("encoder", bench.budget)["backbone"])
+    architecture = params.load("encoder", backbone.Settings, bench.budget)
+    mask, scoring = params.load("mask", Mask, bench.budget), params.load("motion", Motion)
     augmenting = params.load("augment", Augment, bench.budget).without(bench.without)
-    scoring, run = params.load("motion", Motion), params.load("run", Run, bench.budget)
+    run = params.load("run", Run, bench.budget)
     device = run.start()
     axes = (encoder, bench.name, stream)
-    depends = (draws, how, architecture, mask, augmenting, scoring, run, benchmark)
+    depends = (draws, settings, architecture, mask, augmenting, scoring, run, benchmark)
     with (
         tracking.run("pretrain", encoder=encoder, benchmark=bench.name, stream=stream) as log,
         training.resumable("pretrain", *axes, params.changed(), of=depends) as checkpoint,
     ):
-        log.params({"seed": seed, **run.about(device), "run": asdict(run), "pretrain": asdict(how)})
-        log.params({"encoder": asdict(architecture), "mask": asdict(mask), "augment": asdict(augmenting)})
+        log.params({"seed": seed, **run.about(device), "run": asdict(run)})
+        log.params({"pretrain": asdict(settings), "encoder": asdict(architecture)})
+        log.params({"mask": asdict(mask), "augment": asdict(augmenting)})
         log.data(bench, "train")
-        train = batches.load(bench, "train", stream, device)
+        train = batches.load_streams(bench, "train", kind.inputs([stream]), device)
         torch.manual_seed(draws)
-        network = backbones.build(bench.skeleton, architecture, how.dropout).to(device)
-        history: list[float] = []
-        if encoder == "random":
-            untrained.settle(network, train.x, how.batch_size, draws)
-        else:
-            people = batches.people(bench, "train") if how.batches == "by_person" else None
-            scores = batches.motion_scores(bench, "train", stream, device)
-            views = AsmaViews(encoder, bench.skeleton, augmenting, mask, scoring)
-            method = methods.build(network, views, how).to(device)
-            run.accelerate(*method.children(), device=device)
-            history = training.fit(
-                method, lambda index, g: method.loss(train.x[index], scores[index], g), len(train), how,
-                run=run, device=device, seed=draws, label=f"pretrain {' '.join(axes)}", log=log,
-                curve="barlow_twins", checkpoint=checkpoint("encoder"), groups=people,
-            )  # fmt: skip
+        network = backbones.build(bench.skeleton, architecture, settings.dropout)
+        views = ViewConfig(bench.skeleton, augmenting, mask, scoring, encoder)
+        method = kind({stream: network}, settings, views).to(device)
+        curves = methods.train(
+            method, train, settings, run=run, device=device, seed=draws,
+            label=f"pretrain {' '.join(axes)}", log=log, checkpoint=checkpoint("encoder"),
+            people=batches.people(bench, "train") if settings.batches == "by_person" else None,
+        )  # fmt: skip
         training.save_weights(out / "weights.safetensors", encoder=network)
         about = {
             "benchmark": bench.name,
             "encoder": encoder,
             "stream": stream,
-            "epochs": len(history),
+            "epochs": len(curves.get(kind.curve, [])),
             "seed": seed,
             **run.about(device),
+            **method.about(),
         }
-        about |= {"n_train": len(train), "curves": {"barlow_twins": history} if history else {}}
+        about |= {"n_train": len(train), "curves": {k: v for k, v in curves.items() if v}}
         log.write(out / "metrics.json", {"stage": "pretrain", **about})
-        log.summary(f"{encoder}, {stream}: {len(history)} epochs on {len(train)} clips without labels")
+        told = f"{about['epochs']} epochs on {len(train)} clips without labels"
+        log.summary(f"{encoder}, {stream}: {told}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from asma.deployment.device import Export
 from asma.distillation import Distill
 from asma.illustration import Illustrate
 from asma.masking import Mask
-from asma.methods import Pretrain
+from asma.methods.asma import AsmaSettings
 from asma.motion import Motion
 from asma.params import ParamsError
 from asma.protocols.finetuned import Finetune
@@ -213,7 +213,7 @@ SECTIONS: list[tuple[str, type[Any]]] = [
     ("augment", Augment),
     ("mask", Mask),
     ("encoder", Encoder),
-    ("pretrain", Pretrain),
+    ("pretrain", AsmaSettings),
     ("probe", Probe),
     ("finetune", Finetune),
     ("fuse", Fuse),

@@ -75,7 +75,7 @@ ROOMS = {
     "distillation": "skeleton backbones losses training",
     "networks": "skeleton training backbones fusion distillation",
     "deployment": "skeleton data training evaluation efficiency networks backbones fusion distillation",
-    "methods": "skeleton backbones losses views training",
+    "methods": "skeleton streams backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "backbones data efficiency evaluation",
     "illustration": "skeleton masking data networks backbones fusion distillation training evaluation",
@@ -101,6 +101,9 @@ def imported(path: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # a row of a table, whose module is imported when it is asked for
+            names |= set(re.findall(r"^(asma\.[\w.]+):\w+$", node.value))
     found = set()
     for name in names:
         parts = name.split(".")

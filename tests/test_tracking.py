@@ -528,6 +528,20 @@ def test_written_curves_are_a_table_too_with_one_axis_for_what_is_learnt_in_phas
     assert not (tmp_path / "probe" / "curves.csv").exists()
 
 
+def test_the_parts_of_a_loss_lie_beside_it_on_the_axis_of_epochs(
+    client: MlflowClient,
+    tmp_path: Path,
+) -> None:
+    curves = {"loss": [3.0, 2.0], "loss_near": [1.0, 0.5], "loss_far": [2.0, 1.5], "later": [0.25]}
+    with tracking.run("pretrain") as log:
+        log.write(tmp_path / "metrics.json", {"curves": curves})
+    rows = (tmp_path / "curves.csv").read_text().splitlines()[1:]
+    assert rows == [
+        "0,3.0,loss", "1,2.0,loss", "0,1.0,loss_near", "1,0.5,loss_near", "0,2.0,loss_far",
+        "1,1.5,loss_far", "2,0.25,later",
+    ]  # fmt: skip
+
+
 def test_written_metrics_refuse_what_is_not_finite_and_name_it(client: MlflowClient, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     with (

@@ -10,7 +10,7 @@ from asma import augment, motion, skeleton
 from asma.augment import Augment
 from asma.masking import Mask
 from asma.motion import Motion
-from asma.views import AsmaViews, View
+from asma.views import AsmaViews, View, ViewConfig, augmented
 
 SKELETON = skeleton.load("kinect_v2")
 OFF = Augment(crop=0, shear=0, rotate=0, tilt=0, flip=0)
@@ -163,3 +163,15 @@ def test_views_leave_the_clips_as_they_were(x: Tensor, scores: Tensor, generator
 def test_masks_that_hide_everything_are_refused(x: Tensor, scores: Tensor, generator: Generator) -> None:
     with pytest.raises(ValueError, match="mask.frames"):
         make(frames=50)(x, scores, generator)
+
+
+def test_several_augmented_views_are_drawn_one_after_the_other(x: Tensor) -> None:
+    config = ViewConfig(SKELETON, Augment(proportions=0.2))
+    first, second = augmented(x, config, Generator().manual_seed(3), count=2)
+    generator = Generator().manual_seed(3)
+    mirror = torch.as_tensor(SKELETON.mirror)
+    both = augment.sides(x, mirror, config.augment)
+    for view in (first, second):
+        draw = augment.sample(config.augment, 4, 50, generator, 25 * 2)
+        torch.testing.assert_close(view, augment.apply(both, draw))
+    assert not torch.allclose(first, second)

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.blocks import Block, Stack, channels_first
+from asma.backbones.base import Architecture
+from asma.backbones.blocks import STRIDES, Block, Stack, StackArchitecture, channels_first
 from asma.skeleton import Skeleton
 
 
@@ -93,6 +94,13 @@ class EdgeConvolution(nn.Module):
 
 class DGCNN(Stack):
     """The encoder with edge convolutions. channels and strides: a value a block; neighbours: k."""
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> DGCNN:
+        assert isinstance(settings, StackArchitecture)
+        encoder = cls(skeleton, settings.channels, STRIDES, dropout, settings.neighbours)
+        encoder.absent = settings.absent
+        return encoder
 
     def __init__(
         self,

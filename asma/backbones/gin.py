@@ -15,7 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.blocks import Block, Stack, channels_first, channels_last, neighbour_sums
+from asma.backbones.base import Architecture
+from asma.backbones.blocks import (
+    STRIDES,
+    Block,
+    Stack,
+    StackArchitecture,
+    channels_first,
+    channels_last,
+    neighbour_sums,
+)
 from asma.skeleton import Skeleton
 
 
@@ -47,6 +56,13 @@ class Isomorphism(nn.Module):
 
 class GIN(Stack):
     """The encoder with graph isomorphism operators. channels and strides: a value a block."""
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> GIN:
+        assert isinstance(settings, StackArchitecture)
+        encoder = cls(skeleton, settings.channels, STRIDES, dropout)
+        encoder.absent = settings.absent
+        return encoder
 
     def __init__(
         self,

@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asma.backbones import blocks
-from asma.backbones.blocks import Stack, neighbour_rows, neighbour_sums
+from asma.backbones.base import Architecture
+from asma.backbones.blocks import (
+    STRIDES,
+    Stack,
+    StackArchitecture,
+    neighbour_rows,
+    neighbour_sums,
+)
 from asma.skeleton import Skeleton
 
 # C_in · C_out up to which a frame's graph convolution is one dense product, in 32 and in 16 bits
@@ -94,6 +101,13 @@ class STGCN(Stack):
     With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's: 821 380 parameters
     at 25 joints, 50 frames → 13.
     """
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> STGCN:
+        assert isinstance(settings, StackArchitecture)
+        encoder = cls(skeleton, settings.channels, STRIDES, dropout, settings.partition)
+        encoder.absent = settings.absent
+        return encoder
 
     def __init__(
         self,

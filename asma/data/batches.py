@@ -1,7 +1,8 @@
-"""Clips on the device: one tensor of one stream, from which every batch is cut."""
+"""Clips on the device: one tensor a stream, from which every batch is cut."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,16 +19,50 @@ class Clips:
     names: list[str]
     labels: Tensor  # (n,) int64
     x: Tensor  # (n, C, T, V, M) float32
+    lengths: Tensor  # (n,) int64, valid frames of each clip
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamClips:
+    """One part of a benchmark in one or several streams, on the device, for methods to learn."""
+
+    benchmark: Benchmark
+    part: str
+    labels: Tensor  # (n,) int64
+    lengths: Tensor  # (n,) int64, valid frames of each clip
+    x: dict[str, Tensor]  # stream → (n, C, T, V, M) float32
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def motion_scores(self, stream: str) -> Tensor:
+        """Motion scores (n, T) of the clips in one stream, as the stage `motion` left them."""
+        return motion_scores(self.benchmark, self.part, stream, self.labels.device)
 
 
 def load(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Clips:
     """The `train` or `test` clips of a benchmark in one stream."""
     loaded = benchmark.part(part)
     x = streams.derive(stream, torch.from_numpy(loaded.clips).to(device), benchmark.skeleton)
-    return Clips(loaded.names, torch.from_numpy(loaded.labels).to(device), x)
+    labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
+    return Clips(loaded.names, labels, x, lengths)
+
+
+def load_streams(
+    benchmark: Benchmark,
+    part: str,
+    names: Sequence[str],
+    device: torch.device,
+) -> StreamClips:
+    """The same in several streams; what is read is read once."""
+    loaded = benchmark.part(part)
+    joint = torch.from_numpy(loaded.clips).to(device)
+    x = {name: streams.derive(name, joint, benchmark.skeleton) for name in names}
+    labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
+    return StreamClips(benchmark, part, labels, lengths, x)
 
 
 def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Tensor:

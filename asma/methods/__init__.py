@@ -1,23 +1,62 @@
-"""Pretraining methods: an encoder and a stream of clips → a loss to train by.
+"""Pretraining methods: encoders by stream and clips → losses to train by.
 
-METHODS is the table; a new row is one file and one line. `untrained.settle` stands in for all of them in the
-control named `random`.
+METHODS is the table: a new row is one file and one line, and a row is imported when it is asked
+for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pkgutil import resolve_name
 
-from asma.backbones.base import Backbone
-from asma.methods.asma import Asma, Pretrain
-from asma.methods.base import Method
-from asma.views import AsmaViews
+import torch
+from torch import Tensor
 
-METHODS: dict[str, Callable[[Backbone, AsmaViews, Pretrain], Method]] = {"asma": Asma}
+from asma import training
+from asma.methods.base import Batch, Method, Pretrain, TrainingClips
+from asma.training import Checkpoint, Curves, Log, Run
+
+METHODS = {
+    "asma": "asma.methods.asma:Asma",
+    "pstl": "asma.methods.pstl:Pstl",
+    "skeletonclr": "asma.methods.skeletonclr:SkeletonClr",
+    "untrained": "asma.methods.untrained:Untrained",
+}
 
 
-def build(encoder: Backbone, views: AsmaViews, how: Pretrain) -> Method:
-    """The method that the parameters name. Raises ValueError on another name."""
-    if how.method not in METHODS:
-        raise ValueError(f"pretrain.method: found {how.method!r}, expected one of {', '.join(METHODS)}")
-    return METHODS[how.method](encoder, views, how)
+def find(name: str) -> type[Method]:
+    """The method of a row of METHODS. Raises ValueError on another name."""
+    if name not in METHODS:
+        known = ", ".join(METHODS)
+        raise ValueError(f"pretrain.method: found {name!r}, expected one of {known}")
+    method: type[Method] = resolve_name(METHODS[name])
+    return method
+
+
+def train(
+    method: Method,
+    clips: TrainingClips,
+    settings: Pretrain,
+    *,
+    run: Run,
+    device: torch.device,
+    seed: int,
+    label: str,
+    log: Log | None = None,
+    checkpoint: Checkpoint | None = None,
+    people: Tensor | None = None,
+) -> Curves:
+    """Train a method's encoders in place and return the curves of its losses.
+
+    With people (n,), who performs each clip, a batch is of one person. A method that does not learn
+    has no curves. Raises NotFinite.
+    """
+    torch.manual_seed(seed)
+    method.begin(clips)
+    if not method.learns:
+        return {}
+    run.accelerate(*method.networks(), device=device)
+    return training.fit(
+        method, lambda step: method.loss(Batch.cut(clips, step)), len(clips), settings,
+        run=run, device=device, seed=seed, label=label, log=log, curve=method.curve,
+        checkpoint=checkpoint, after_step=method.after_step, groups=people,
+    )  # fmt: skip

@@ -53,13 +53,14 @@ def test_a_trial_is_named_by_what_it_stands_on(monkeypatch: pytest.MonkeyPatch) 
 def test_the_page_has_a_row_a_line_and_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "RUNS", tmp_path)
     grid = {**GRIDS["small"], "benchmarks": ["utd_mhad_validation1"], "seeds": [1, 2], "finetune": []}
+    curves = {"barlow_twins": [9.0, 7.0], "barlow_twins_spatial": [5.0, 4.0]}
     for trial in budgets.trials("small", grid):
         accuracy = 10.0 * trial.seed + (trial.line == params.DEFAULT)
         (trial.folder / "pretrained").mkdir(parents=True)
         row = {"mode": "linear", "accuracy": accuracy}
         for folder, told in (
             (trial.folder / "metrics.json", {"results": [row]}),
-            (trial.folder / "pretrained" / "metrics.json", {"curves": {"barlow_twins": [9.0, 7.0]}}),
+            (trial.folder / "pretrained" / "metrics.json", {"curves": curves}),
             (trial.folder / "trial.json", {"seconds": 90, "processor": "a processor"}),
         ):
             folder.write_text(json.dumps(told))
