@@ -1,4 +1,4 @@
-"""docs/adding.md is tried: its method enters the table by a word, its recipe trains it."""
+"""docs/adding.md is tried: its method enters the table by a word, its values train it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Method]:
 
 
 @pytest.fixture
-def recipe() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(block("yaml", "# recipes/twins.yaml"))
+def values() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(block("yaml", "# in params.yaml"))
     return content
 
 
@@ -71,15 +71,15 @@ def train(
     )  # fmt: skip
 
 
-def test_a_method_is_a_file_a_word_and_a_recipe(
+def test_a_method_is_a_file_a_word_and_its_values(
     kind: type[Method],
-    recipe: dict[str, Any],
+    values: dict[str, Any],
     clips: MadeUp,
 ) -> None:
-    settings = params.build(recipe["pretrain"], kind.Settings, "recipes/twins.yaml: pretrain")
+    settings = params.build(values["pretrain"], kind.Settings, "params.yaml: pretrain")
     assert settings.optimiser.nesterov and settings.schedule.at == (0.6, 0.8)
     short = replace(settings, epochs=2, batch_size=4)
-    method = build(kind, short, Augment(**recipe["augment"]))
+    method = build(kind, short, Augment(**values["augment"]))
     curves = train(method, short, clips)
     assert list(curves) == ["twins", "twins_apart", "twins_alike"]
     assert all(len(values) == 2 for values in curves.values())
@@ -89,12 +89,12 @@ def test_a_method_is_a_file_a_word_and_a_recipe(
 
 def test_it_is_taken_up_where_it_was_killed(
     kind: type[Method],
-    recipe: dict[str, Any],
+    values: dict[str, Any],
     clips: MadeUp,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = params.build(recipe["pretrain"], kind.Settings, "test")
+    settings = params.build(values["pretrain"], kind.Settings, "test")
     short = replace(settings, epochs=3, batch_size=4)
     whole, killed, again = (build(kind, short, Augment()) for _ in range(3))
     curves = train(whole, short, clips)
@@ -116,12 +116,12 @@ def test_it_is_taken_up_where_it_was_killed(
         assert torch.equal(again.state_dict()[key], value), key
 
 
-def test_a_wrong_key_and_a_wrong_value_of_the_recipe_are_named(
+def test_a_wrong_key_and_a_wrong_value_of_its_values_are_named(
     kind: type[Method],
-    recipe: dict[str, Any],
+    values: dict[str, Any],
 ) -> None:
-    section = recipe["pretrain"]
+    section = values["pretrain"]
     with pytest.raises(params.ParamsError, match="unknown key 'inertja'; expected 'inertia'"):
-        params.build(section | {"inertja": 0.5}, kind.Settings, "recipe")
+        params.build(section | {"inertja": 0.5}, kind.Settings, "params.yaml")
     with pytest.raises(params.ParamsError, match="pretrain.inertia: found 1.5, expected 0 to"):
-        params.build(section | {"inertia": 1.5}, kind.Settings, "recipe")
+        params.build(section | {"inertia": 1.5}, kind.Settings, "params.yaml")
