@@ -306,8 +306,8 @@ def batches(
     order is drawn by a generator of the CPU, the same for all devices, and moved to the device as
     one. Raises ValueError where nothing would be left.
 
-    With groups (n,), on the CPU, all samples of a batch are of one group, which is cut into parts of
-    about `size`, none of them smaller than the others by more than one; a group of one is left out.
+    With groups (n,), on the CPU, all samples of a batch are of one group, which is cut into parts
+    of about `size`, none smaller than the others by more than one; a group of one is left out.
     """
     if groups is not None:
         parts = []

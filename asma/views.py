@@ -78,7 +78,6 @@ class AsmaViews:
         """
         self.degree, self.motion = masking.strategy(strategy)
         self.skeleton, self.augmenting, self.mask, self.scoring = skeleton, augmenting, mask, scoring
-        self.mirror = torch.as_tensor(skeleton.mirror)
 
     def __call__(self, x: Tensor, scores: Tensor | None, generator: Generator) -> Views:
         """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames.
@@ -88,9 +87,7 @@ class AsmaViews:
         """
         N, _, T, V, M = x.shape
         self.mask.check(self.skeleton, T)
-        if self.mirror.device != x.device:
-            self.mirror = self.mirror.to(x.device)
-        sides = augment.sides(x, self.mirror, self.augmenting)
+        sides = augment.sides(x, _mirror_on(x.device, self.skeleton), self.augmenting)
         of = self.augmenting, N, T, generator, V * M
         anchor, joint_masked = augment.numbers(*of), augment.numbers(*of)
         kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)

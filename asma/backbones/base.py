@@ -33,9 +33,10 @@ class Encoder(nn.Module, ABC):
     def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> Encoder:
         """The encoder of a skeleton by its own Settings; `dropout` acts in training alone.
 
-        A row of BACKBONES has it. It draws its weights by torch's own generator.
+        A row of BACKBONES has it; an encoder that is in no table needs none. It draws its weights
+        by torch's own generator.
         """
-        raise NotImplementedError(f"{cls.__name__}.build")
+        raise NotImplementedError(f"{cls.__name__} stands in no table of backbones")
 
     @abstractmethod
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from asma.backbones.base import ABSENT, Architecture, PerBody
 from asma.backbones.dropout import Dropout
 from asma.backbones.temporal import TemporalConvolution
+from asma.skeleton import Skeleton
 
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
 
@@ -120,6 +121,18 @@ class Stack(PerBody):
     """
 
     Settings: ClassVar[type[Architecture]] = StackArchitecture
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> Stack:
+        assert isinstance(settings, StackArchitecture)
+        encoder = cls.of(skeleton, settings, dropout)
+        encoder.absent = settings.absent
+        return encoder
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> Stack:
+        """The stack with its own operator; a row of BACKBONES has it."""
+        raise NotImplementedError(f"{cls.__name__} stands in no table of backbones")
 
     def __init__(
         self,

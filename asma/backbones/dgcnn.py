@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Architecture
 from asma.backbones.blocks import STRIDES, Block, Stack, StackArchitecture, channels_first
 from asma.skeleton import Skeleton
 
@@ -96,11 +95,8 @@ class DGCNN(Stack):
     """The encoder with edge convolutions. channels and strides: a value a block; neighbours: k."""
 
     @classmethod
-    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> DGCNN:
-        assert isinstance(settings, StackArchitecture)
-        encoder = cls(skeleton, settings.channels, STRIDES, dropout, settings.neighbours)
-        encoder.absent = settings.absent
-        return encoder
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> DGCNN:
+        return cls(skeleton, settings.channels, STRIDES, dropout, settings.neighbours)
 
     def __init__(
         self,

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Architecture
 from asma.backbones.blocks import (
     STRIDES,
     Block,
@@ -58,11 +57,8 @@ class GIN(Stack):
     """The encoder with graph isomorphism operators. channels and strides: a value a block."""
 
     @classmethod
-    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> GIN:
-        assert isinstance(settings, StackArchitecture)
-        encoder = cls(skeleton, settings.channels, STRIDES, dropout)
-        encoder.absent = settings.absent
-        return encoder
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> GIN:
+        return cls(skeleton, settings.channels, STRIDES, dropout)
 
     def __init__(
         self,

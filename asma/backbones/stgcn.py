@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asma.backbones import blocks
-from asma.backbones.base import Architecture
 from asma.backbones.blocks import (
     STRIDES,
     Stack,
@@ -103,11 +102,8 @@ class STGCN(Stack):
     """
 
     @classmethod
-    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> STGCN:
-        assert isinstance(settings, StackArchitecture)
-        encoder = cls(skeleton, settings.channels, STRIDES, dropout, settings.partition)
-        encoder.absent = settings.absent
-        return encoder
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> STGCN:
+        return cls(skeleton, settings.channels, STRIDES, dropout, settings.partition)
 
     def __init__(
         self,

@@ -45,10 +45,9 @@ class StreamClips:
 
 def load(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Clips:
     """The `train` or `test` clips of a benchmark in one stream."""
-    loaded = benchmark.part(part)
-    x = streams.derive(stream, torch.from_numpy(loaded.clips).to(device), benchmark.skeleton)
-    labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
-    return Clips(loaded.names, labels, x, lengths)
+    several = load_streams(benchmark, part, [stream], device)
+    names = benchmark.names[benchmark.indices[part]].tolist()
+    return Clips(names, several.labels, several.x[stream], several.lengths)
 
 
 def load_streams(
@@ -71,7 +70,7 @@ def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.de
 
 
 def people(benchmark: Benchmark, part: str) -> Tensor | None:
-    """Who performs each of the same clips, (n,) int64; None, which is said, where no column tells."""
+    """Who performs each of the same clips, (n,) int64; None, and a word, where no column tells."""
     numbers = benchmark.people(part)
     if numbers is None:
         print(

@@ -16,7 +16,7 @@ import torch
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
-from asma.backbones import pool, tokens
+from asma.backbones import tokens
 from asma.backbones.base import Encoder
 from asma.distillation import Student
 from asma.fusion import AlignedClassifier, CrossAttention, Teacher
@@ -91,8 +91,9 @@ def _look(network: nn.Module, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
         fused = network.classifier.alignment(tokens(a, network.kind), tokens(b, network.kind))
         return fused, fused_response(network.classifier, a, b, network.kind)
     assert isinstance(network, (Encoder, Student))
-    features = feature_map(network.encoder if isinstance(network, Student) else network)
-    return pool(features), response(features)
+    encoder = network.encoder if isinstance(network, Student) else network
+    features = feature_map(encoder)
+    return encoder.pool(features), response(features)
 
 
 def highest_is_one(values: np.ndarray) -> np.ndarray:

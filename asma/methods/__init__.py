@@ -25,9 +25,7 @@ METHODS = {
 
 def find(name: str) -> type[Method]:
     """The method of a row of METHODS. Raises ValueError on another name."""
-    if name not in METHODS:
-        known = ", ".join(METHODS)
-        raise ValueError(f"pretrain.method: found {name!r}, expected one of {known}")
+    training.expect_one_of("pretrain.method", name, METHODS)
     method: type[Method] = resolve_name(METHODS[name])
     return method
 

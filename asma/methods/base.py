@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asma.backbones import check_dropout
 from asma.backbones.base import Encoder
-from asma.training import Fit, Step
+from asma.training import Fit, Step, expect_one_of
 from asma.views import ViewConfig
 
 
@@ -68,9 +68,7 @@ class Pretrain(Fit):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_dropout("pretrain", self.dropout)
-        if self.batches not in BATCHES:
-            known = ", ".join(BATCHES)
-            raise ValueError(f"pretrain.batches: found {self.batches!r}, expected one of {known}")
+        expect_one_of("pretrain.batches", self.batches, BATCHES)
         if self.batches == "by_person" and self.drop_last:
             raise ValueError(
                 "pretrain.drop_last: found true with batches by_person, expected false: "

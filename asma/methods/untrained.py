@@ -38,4 +38,4 @@ class Untrained(Method):
             settle(self.encoder(stream), train.x[stream], self.settings.batch_size, seed)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        raise NotImplementedError("an untrained encoder has no loss")
+        raise NotImplementedError("an untrained encoder has no loss: it does not learn")

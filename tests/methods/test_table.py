@@ -244,8 +244,14 @@ def test_weights_of_every_stream_are_left_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"batches": "by_hand"}, "pretrain.batches: found 'by_hand', expected one of mixed, by_person"),
-        ({"batches": "by_person", "drop_last": True}, "pretrain.drop_last: found true with batches"),
+        (
+            {"batches": "by_hand"},
+            "pretrain.batches: found 'by_hand', expected one of mixed, by_person",
+        ),
+        (
+            {"batches": "by_person", "drop_last": True},
+            "pretrain.drop_last: found true with batches",
+        ),
     ],
 )
 def test_batches_that_cannot_be_drawn_are_refused(change: dict[str, Any], complaint: str) -> None:
