@@ -41,7 +41,8 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
         log.params({"pretrain": asdict(settings), "encoder": asdict(architecture)})
         log.params({"mask": asdict(mask), "augment": asdict(augmenting)})
         log.data(bench, "train")
-        train = batches.load_streams(bench, "train", kind.inputs([stream]), device)
+        step = settings.frame_step if kind.learns else 1
+        train = batches.load_streams(bench, "train", kind.inputs([stream]), device, step)
         torch.manual_seed(draws)
         network = backbones.build(bench.skeleton, architecture, settings.dropout)
         views = ViewConfig(bench.skeleton, augmenting, mask, scoring, encoder)

@@ -34,13 +34,15 @@ class StreamClips:
     labels: Tensor  # (n,) int64
     lengths: Tensor  # (n,) int64, valid frames of each clip
     x: dict[str, Tensor]  # stream → (n, C, T, V, M) float32
+    frame_step: int = 1  # x holds every so many of the benchmark's frames
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def motion_scores(self, stream: str) -> Tensor:
         """Motion scores (n, T) of the clips in one stream, as the stage `motion` left them."""
-        return motion_scores(self.benchmark, self.part, stream, self.labels.device)
+        scores = motion_scores(self.benchmark, self.part, stream, self.labels.device)
+        return scores[:, :: self.frame_step]
 
 
 def load(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Clips:
@@ -55,13 +57,22 @@ def load_streams(
     part: str,
     names: Sequence[str],
     device: torch.device,
+    frame_step: int = 1,
 ) -> StreamClips:
-    """The same in several streams; what is read is read once."""
+    """The same in several streams; what is read is read once.
+
+    A frame_step of 2 keeps every second frame, from the first on. Bones and motion are those of
+    all frames, so that what is left looks as it does at the full rate.
+    """
     loaded = benchmark.part(part)
     joint = torch.from_numpy(loaded.clips).to(device)
-    x = {name: streams.derive(name, joint, benchmark.skeleton) for name in names}
+    x = {
+        name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous()
+        for name in names
+    }
     labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
-    return StreamClips(benchmark, part, labels, lengths, x)
+    kept = lengths.add(frame_step - 1).div(frame_step, rounding_mode="floor")
+    return StreamClips(benchmark, part, labels, kept, x, frame_step)
 
 
 def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Tensor:

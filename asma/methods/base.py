@@ -64,11 +64,14 @@ class Pretrain(Fit):
     dropout: float = 0.5  # of the encoders while they learn
     batches: str = "mixed"  # or by_person, not in the papers: all recordings of a batch are of one
     # person. In a mixed batch of few people, who it is tells recordings apart and is learnt first
+    frame_step: int = 1  # 2 pretrains on every second frame, not in the papers: half the time
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_dropout("pretrain", self.dropout)
         expect_one_of("pretrain.batches", self.batches, BATCHES)
+        if self.frame_step < 1:
+            raise ValueError(f"pretrain.frame_step: found {self.frame_step}, expected 1 or more")
         if self.batches == "by_person" and self.drop_last:
             raise ValueError(
                 "pretrain.drop_last: found true with batches by_person, expected false: "

@@ -58,6 +58,22 @@ def test_lengths_are_all_frames_unless_the_clips_know_better(benchmark_file: Pat
     assert batches.load_streams(bench, "test", ["bone"], CPU).lengths.tolist() == [2, 3]
 
 
+@pytest.mark.parametrize("step", [2, 3])
+def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(
+    step: int, benchmark_file: Path
+) -> None:
+    bench = Benchmark(benchmark_file)
+    with h5py.File(benchmark_file.parents[1] / "clips" / "toy.h5", "a") as file:
+        file["lengths"] = np.array([4, 3, 2, 1, 4, 3, 2], np.int32)
+    kept = batches.load_streams(bench, "train", ["motion"], CPU, frame_step=step)
+    full = batches.load_streams(bench, "train", ["motion"], CPU)
+    frames = list(range(0, 4, step))
+    assert torch.equal(kept.x["motion"], full.x["motion"][:, :, frames])
+    assert torch.equal(kept.motion_scores("motion"), full.motion_scores("motion")[:, frames])
+    valid = [sum(frame < length for frame in frames) for length in full.lengths.tolist()]
+    assert kept.lengths.tolist() == valid
+
+
 def test_several_streams_are_of_the_same_clips_in_the_same_order(benchmark_file: Path) -> None:
     bench = Benchmark(benchmark_file)
     several = batches.load_streams(bench, "train", ["motion", "joint"], CPU)

@@ -252,6 +252,7 @@ def test_weights_of_every_stream_are_left_by_name(tmp_path: Path) -> None:
             {"batches": "by_person", "drop_last": True},
             "pretrain.drop_last: found true with batches",
         ),
+        ({"frame_step": 0}, "pretrain.frame_step: found 0, expected 1 or more"),
     ],
 )
 def test_batches_that_cannot_be_drawn_are_refused(change: dict[str, Any], complaint: str) -> None:
