@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from asma import backbones, cli, masking, methods, params, tracking, training
+from asma import backbones, cli, masking, methods, params, record, tracking, training
 from asma.augment import Augment
 from asma.backbones import Encoder
 from asma.data import batches
@@ -64,7 +64,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             **run.about(device),
         }
         about |= {"n_train": len(train), "curves": {"barlow_twins": history} if history else {}}
-        log.write(out / "metrics.json", {"stage": "pretrain", **about})
+        record.write(out / "metrics.json", {"stage": "pretrain", **about})
         log.summary(f"{encoder}, {stream}: {len(history)} epochs on {len(train)} clips without labels")
 
 

@@ -1,0 +1,71 @@
+"""What a stage leaves of its figures: `metrics.json` and, of what it learnt, `curves.csv`.
+
+These files are the record of a run; the report is made of them, and MLflow only shows them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `metrics.json`: sorted keys, the same bytes for the same content.
+
+    Where it has the key `curves` (name → loss of each epoch), these also go to `curves.csv` beside
+    it, which DVC can draw. Raises ValueError naming a figure that is NaN or infinite.
+    """
+    for key, value in flat(content):
+        check_finite(key, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=plain)
+    path.write_text(text + "\n", encoding="utf-8")
+    if "curves" in content:
+        # One after the other: what is learnt in two phases has one axis of epochs.
+        curves = content["curves"].items()
+        points = [(plain(value), name) for name, curve in curves for value in curve]
+        with path.with_name("curves.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(("epoch", "loss", "curve"))
+            table.writerows((epoch, *point) for epoch, point in enumerate(points))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings under dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def check_finite(key: str, value: Any, epoch: int | None = None) -> None:
+    """Raise ValueError, with the name and where it is known the epoch, on NaN and infinity.
+
+    Lists are looked into; texts, truth values, whole numbers and None are always fine.
+    """
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            leaves = flat(item, ".") if isinstance(item, Mapping) else [("", item)]
+            for inner, leaf in leaves:
+                check_finite(f"{key}[{index}]{inner}", leaf, epoch)
+    elif not isinstance(value, (str, bool, int, type(None))):
+        number = plain(value)
+        if isinstance(number, float) and not math.isfinite(number):
+            where = "" if epoch is None else f" at epoch {epoch}"
+            raise ValueError(f"{key} is {number}{where}; expected a finite number")
+
+
+def plain(value: Any) -> Any:
+    """A Python number of a numpy or torch scalar, the text of a path. Raises TypeError."""
+    if isinstance(value, float):
+        return value
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"found a {type(value).__name__}, expected something JSON can hold")
