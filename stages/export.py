@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from asma import cli, params, record, tracking
+from asma import cli, params, record, registry, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -54,7 +54,8 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Pat
             )
         for row in missing:
             log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
-        log.model("student", networks[-1].load(), test.x[:2].numpy())
+        if log.run_id:
+            registry.register(log.run_id, "student", networks[-1].load(), test.x[:2].numpy())
 
 
 if __name__ == "__main__":
