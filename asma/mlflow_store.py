@@ -55,7 +55,7 @@ def place() -> tuple[str, Path | None]:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def exclusive() -> Iterator[None]:
     """One process at a time, where the store is a file; on a server this is the server's matter.
 
     MLflow makes the tables of an empty database without a lock: processes that start together
@@ -77,7 +77,7 @@ def check() -> None:
     uri, artifacts = place()
     if artifacts:
         database = uri.removeprefix("sqlite:///")
-        with alone(), contextlib.closing(sqlite3.connect(database, timeout=600)) as file:
+        with exclusive(), contextlib.closing(sqlite3.connect(database, timeout=600)) as file:
             file.execute("SELECT * FROM sqlite_master")
 
 
@@ -99,7 +99,7 @@ def connect() -> tuple[Any, str]:
             gc.enable()
     uri, artifacts = place()
     location = artifacts.as_uri() if artifacts else None
-    with alone():
+    with exclusive():
         client: Any = MlflowClient(uri)
         # A store that was moved to another folder keeps its old runs; new ones get an experiment
         # of their own, because the place of an experiment's artifacts cannot be changed.
@@ -129,30 +129,30 @@ def open_run(name: str, tags: Mapping[str, str], began: int) -> tuple[Any, list[
     is marked KILLED by the next stage on that machine. Raises StoreError.
     """
     client, experiment = connect()
-    here = _surroundings()
+    here = _environment_tags()
     running = f"attributes.status = 'RUNNING' and tags.host = '{here['host']}'"
-    for lost in client.search_runs([experiment], running):
-        if _is_gone(lost.data.tags.get("process")):
-            for one in (lost.info.run_id, lost.data.tags.get("mlflow.parentRunId")):
-                if one:
-                    client.set_terminated(one, "KILLED")
+    for stale in client.search_runs([experiment], running):
+        if _has_ended(stale.data.tags.get("process")):
+            for run_id in (stale.info.run_id, stale.data.tags.get("mlflow.parentRunId")):
+                if run_id:
+                    client.set_terminated(run_id, "KILLED")
     source = {"mlflow.source.name": f"stages/{tags['stage']}.py", "mlflow.source.type": "LOCAL"}
-    own, above = {**tags, **here, **source, "process": str(os.getpid())}, list[str]()
+    own, parents = {**tags, **here, **source, "process": str(os.getpid())}, list[str]()
     if stage := os.environ.get("DVC_STAGE"):
         own["dvc.stage"] = stage
-    if whole := reproduction():
-        with alone():
-            found = client.search_runs([experiment], f"tags.reproduction = '{whole}'")
-            if not found:
-                shared = {**here, "reproduction": whole}
-                found = [client.create_run(experiment, began, shared, whole)]
-        above = [found[0].info.run_id]
-        client.update_run(above[0], status="RUNNING")
-        own["mlflow.parentRunId"] = above[0]
-    return client, [client.create_run(experiment, began, own, name).info.run_id, *above]
+    if title := reproduction():
+        with exclusive():
+            runs = client.search_runs([experiment], f"tags.reproduction = '{title}'")
+            if not runs:
+                shared = {**here, "reproduction": title}
+                runs = [client.create_run(experiment, began, shared, title)]
+        parents = [runs[0].info.run_id]
+        client.update_run(parents[0], status="RUNNING")
+        own["mlflow.parentRunId"] = parents[0]
+    return client, [client.create_run(experiment, began, own, name).info.run_id, *parents]
 
 
-def _is_gone(process: str | None) -> bool:
+def _has_ended(process: str | None) -> bool:
     """Whether a process of this machine has ended."""
     try:
         os.kill(int(process or os.getpid()), 0)
@@ -183,12 +183,12 @@ def reproduction() -> str | None:
     return f"repro of {began:%Y-%m-%d %H:%M:%S} (process {process.pid} on {socket.gethostname()})"
 
 
-def _surroundings() -> dict[str, str]:
+def _environment_tags() -> dict[str, str]:
     """Tags of where a run is made, the same for all stages of a reproduction."""
     revision = ""
     with contextlib.suppress(OSError):  # no git on this machine
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-        revision = asked.stdout.strip()
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+        revision = git.stdout.strip()
     tags = {
         "dvc.exp_name": os.environ.get("DVC_EXP_NAME"),
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),

@@ -19,7 +19,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     Where it has the key `curves` (name → loss of each epoch), these also go to `curves.csv` beside
     it, which DVC can draw. Raises ValueError naming a figure that is NaN or infinite.
     """
-    for key, value in flat(content):
+    for key, value in flatten(content):
         check_finite(key, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=plain)
@@ -34,11 +34,11 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
             table.writerows((epoch, *point) for epoch, point in enumerate(points))
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested mappings under dotted names."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -50,7 +50,7 @@ def check_finite(key: str, value: Any, epoch: int | None = None) -> None:
     """
     if isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            leaves = flat(item, ".") if isinstance(item, Mapping) else [("", item)]
+            leaves = flatten(item, ".") if isinstance(item, Mapping) else [("", item)]
             for inner, leaf in leaves:
                 check_finite(f"{key}[{index}]{inner}", leaf, epoch)
     elif not isinstance(value, (str, bool, int, type(None))):

@@ -30,7 +30,7 @@ from typing import Any
 from asma import mlflow_store, record
 
 FLUSH_SECONDS = 10.0
-PATIENCE = 300.0  # seconds that a stage waits at its end for a store that does not answer
+PATIENCE = 120.0  # seconds that a stage waits at its end for a store that does not answer
 
 
 @contextlib.contextmanager
@@ -68,11 +68,11 @@ class Log:
         self._began, self._flushed = _now(), time.monotonic()
         self._metrics: list[tuple[str, float, int, int]] = []  # name, value, time, epoch
         self._params: dict[str, str] = {}
-        self._sent, self._complained = 0, False  # how many parameters
+        self._sent, self._warned = 0, False
         self._summary: list[str] = []
-        self._orders: SimpleQueue[Callable[[Any, list[str]], object] | None] = SimpleQueue()
+        self._tasks: SimpleQueue[Callable[[Any, list[str]], object] | None] = SimpleQueue()
         self._runs: Future[list[str]] = Future()  # its id and that of the run above it
-        self._thread = Thread(target=self._work, args=({"stage": stage, **axes},), daemon=True)
+        self._thread = Thread(target=self._mirror, args=({"stage": stage, **axes},), daemon=True)
         self._first = os.environ.get("RANK", "0") == "0"
         if self._first and find_spec("mlflow"):
             mlflow_store.check()
@@ -91,11 +91,11 @@ class Log:
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Parameters; nested mappings become dotted names. Raises ValueError on another value."""
-        for key, value in record.flat(values):
+        for key, value in record.flatten(values):
             text = (value if isinstance(value, str) else json.dumps(value, default=str))[:6000]
             if (known := self._params.setdefault(key, text)) != text:
                 raise ValueError(f"parameter {key}: found {text}, expected {known} as before")
-        self._order(self._send)
+        self._submit(self._send)
 
     def epoch(self, epoch: int, **metrics: float) -> None:
         """A point of each named curve. Raises ValueError on NaN and infinity, StoreError."""
@@ -104,34 +104,34 @@ class Log:
     def metrics(self, values: Mapping[str, Any], epoch: int | None = None) -> None:
         """Final figures; nested mappings become dotted names. Raises as `epoch` does."""
         self._check()
-        for key, value in record.flat(values):
+        for key, value in record.flatten(values):
             record.check_finite(key, float(value), epoch)
             name = re.sub(r"[^/\w.\- ]", "_", key)  # MLflow takes no other characters
             self._metrics.append((name, float(value), _now(), epoch or 0))
         if time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self._flushed = time.monotonic()
-            self._order(self._send)
+            self._submit(self._send)
 
     def data(self, bench: Any, *parts: str) -> None:
         """What is read of an asma.data.benchmarks.Benchmark: `train` to learn, `test` to judge."""
         counts, digest = bench.counts(), hashlib.sha256(bench.path.read_bytes()).hexdigest()[:16]
         source, classes = json.dumps({"uri": bench.path.as_posix()}), len(bench.classes)
 
-        def order(client: Any, runs: list[str]) -> None:
+        def send(client: Any, runs: list[str]) -> None:
             from mlflow.entities import Dataset, DatasetInput, InputTag
 
             for part in parts:
                 profile = json.dumps({"num_rows": counts[f"n_{part}"], "classes": classes})
-                what = Dataset(f"{bench.name} {part}", digest, "local", source, None, profile)
-                context = InputTag("mlflow.data.context", f"{part}ing")
-                client.log_inputs(runs[0], [DatasetInput(what, [context])])
+                data = Dataset(f"{bench.name} {part}", digest, "local", source, None, profile)
+                context = InputTag("mlflow.data.context", f"{part}ing")  # training or testing
+                client.log_inputs(runs[0], [DatasetInput(data, [context])])
 
-        self._order(order)
+        self._submit(send)
 
     def artifact(self, path: Path) -> None:
         """A copy of a file, which has to stay as it is until the stage ends."""
         absolute = str(path.resolve())
-        self._order(lambda client, runs: client.log_artifact(runs[0], absolute))
+        self._submit(lambda client, runs: client.log_artifact(runs[0], absolute))
 
     def summary(self, text: str) -> None:
         """What the stage says when it is done; printed only if it gets there."""
@@ -140,9 +140,9 @@ class Log:
     def close(self, status: str) -> None:
         """End the run, as `run` does. Raises StoreError if there is none to finish."""
         self._metrics.append(("duration_s", (_now() - self._began) / 1000, _now(), 0))
-        self._orders.put(self._send)
-        self._orders.put(lambda client, runs: [client.set_terminated(r, status) for r in runs])
-        self._orders.put(None)
+        self._tasks.put(self._send)
+        self._tasks.put(lambda client, runs: [client.set_terminated(r, status) for r in runs])
+        self._tasks.put(None)
         if error := self._runs.exception():  # waits until the run is open or cannot be
             if status == "FINISHED":
                 raise error
@@ -150,38 +150,38 @@ class Log:
         elif self._thread.is_alive():
             self._thread.join(PATIENCE)
             if self._thread.is_alive():
-                self._complain(f"nothing for {PATIENCE:.0f} s")
+                self._warn(f"nothing for {PATIENCE:.0f} s")
         if status == "FINISHED" and self._first and self._summary:
             print(*self._summary, sep="\n", flush=True)
 
-    def _order(self, order: Callable[[Any, list[str]], object]) -> None:
-        """Have the thread do something with MLflow's client and what `open_run` gives."""
+    def _submit(self, task: Callable[[Any, list[str]], object]) -> None:
+        """Have the thread do something with MLflow's client and the ids that `open_run` gives."""
         self._check()
-        self._orders.put(order)
+        self._tasks.put(task)
 
     def _check(self) -> None:
         if self._runs.done():
             self._runs.result()  # or why there is none
 
-    def _work(self, tags: dict[str, str]) -> None:
-        """The thread: open the run, then do as it is told. Hours of training outlive a store that
-        does not answer: it is said once, and the stage goes on."""
+    def _mirror(self, tags: dict[str, str]) -> None:
+        """The thread: open the run, then do the tasks that come. Hours of training outlive a store
+        that does not answer: it is said once, and the stage goes on."""
         try:
             client, runs = mlflow_store.open_run(self.name, tags, self._began)
             self._runs.set_result(runs)
         except mlflow_store.StoreError as error:
             self._runs.set_exception(error)
             return
-        for order in iter(self._orders.get, None):
+        for task in iter(self._tasks.get, None):
             try:
-                order(client, runs)
+                task(client, runs)
             except Exception as error:
-                self._complain(error)
+                self._warn(error)
 
-    def _complain(self, why: object) -> None:
-        if not self._complained:
+    def _warn(self, why: object) -> None:
+        if not self._warned:
             print(f"{self.name}: MLflow fails, the stage goes on: {why}", file=sys.stderr)
-        self._complained = True
+        self._warned = True
 
     def _send(self, client: Any, runs: list[str]) -> None:
         """Send what has gathered; what could not be sent stays for the next time."""

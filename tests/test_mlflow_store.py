@@ -112,7 +112,7 @@ def test_a_shell_between_dvc_and_a_stage_makes_no_reproduction_of_its_own() -> N
 
 HOLDER = """
 from asma import mlflow_store
-with mlflow_store.alone():
+with mlflow_store.exclusive():
     print("alone", flush=True)
     input()
 """
