@@ -5,8 +5,7 @@
         log.epoch(1, loss=0.7)
 
 A thread loads MLflow and writes into its store (`asma.mlflow_store`) while the stage works; no
-training waits for either. Of several processes (torchrun's `RANK`) only the first has a run, and
-where MLflow is not installed there is none.
+training waits for either. Of several processes (torchrun's `RANK`) only the first has a run.
 """
 
 from __future__ import annotations
@@ -141,6 +140,7 @@ class Log:
         """End the run, as `run` does. Raises StoreError if there is none to finish."""
         self._metrics.append(("duration_s", (_now() - self._began) / 1000, _now(), 0))
         self._tasks.put(self._send)
+        self._tasks.put(self._send)  # does nothing unless the first failed
         self._tasks.put(lambda client, runs: [client.set_terminated(r, status) for r in runs])
         self._tasks.put(None)
         if error := self._runs.exception():  # waits until the run is open or cannot be

@@ -460,6 +460,22 @@ def test_a_store_that_does_not_answer_does_not_stop_the_training(
     assert said == "pretrain: MLflow fails, the stage goes on: no route\n"
 
 
+def test_what_could_not_be_sent_at_the_end_is_sent_again(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, attempts = MlflowClient.log_batch, [0]
+
+    def refuse_once(*arguments: Any, **named: Any) -> None:
+        attempts[0] += 1
+        if attempts[0] == 1:
+            raise MlflowException("database is locked")
+        send(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse_once)
+    with tracking.run("pretrain") as log:
+        log.epoch(1, loss=3.0)
+    assert attempts == [2]
+    assert client.get_run(log.run_id).data.metrics["loss"] == 3.0
+
+
 def test_a_store_that_hangs_holds_up_no_training_and_the_end_only_for_a_while(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
