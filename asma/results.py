@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asma import efficiency, evaluation
+from asma import efficiency, evaluation, record
 from asma.backbones import tokens
 from asma.backbones.base import Encoder
 from asma.data.batches import Clips
@@ -43,9 +43,6 @@ class Log(Protocol):
 
     def summary(self, text: str) -> None:
         """A line for the end of the stage."""
-
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        """A metrics.json."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +152,7 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
     say them beside chance."""
     told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
     told |= {"chance": chance(bench), **about}
-    log.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
+    record.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
     log.metrics(accuracy(results))
     log.data(bench, "train", "test")
     for row in results:

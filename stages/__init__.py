@@ -3,8 +3,5 @@
 import gc
 import sys
 
-if sys.argv[0] == "-m":  # Python is on its way to the stage itself, of which nothing is imported yet
-    from asma import tracking
-
-    tracking.ahead()
-    gc.disable()  # while thousands of modules load nothing of them is garbage; `cli.run` turns it on again
+if sys.argv[0] == "-m":  # Python is on its way to the stage itself: nothing is imported yet
+    gc.disable()  # nothing of the modules that now load is garbage; `cli.run` enables it again

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from asma import backbones, cli, efficiency, params, results, tracking
+from asma import backbones, cli, efficiency, params, record, results, tracking
 from asma.backbones import Encoder
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill, Student
@@ -34,7 +34,7 @@ def main(benchmark: Path, out: Path) -> None:
             for model, count in single.items()
             for times in sorted({1, n_streams})
         ]
-        log.write(out / "metrics.json", {"stage": "efficiency", "benchmark": bench.name, "models": models})
+        record.write(out / "metrics.json", {"stage": "efficiency", "benchmark": bench.name, "models": models})
         for row in models:
             log.metrics({f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]})
         lines = [f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC" for r in models]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asma import cli, params, results, tracking
+from asma import cli, params, record, results, tracking
 
 
 def main(runs: Path, out: Path) -> None:
@@ -16,7 +16,7 @@ def main(runs: Path, out: Path) -> None:
         for group in results.stream_groups(content, runs):
             rows += results.add_streams(group, weights)
         about = {"stage": "ensemble", "seed": content["seed"], **results.accuracy(rows)}
-        log.write(out / "metrics.json", {**about, "results": rows})
+        record.write(out / "metrics.json", {**about, "results": rows})
         log.metrics(results.accuracy(rows))
         for row in rows:
             log.metrics({f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]})

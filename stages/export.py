@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from asma import cli, params, tracking
+from asma import cli, params, record, registry, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -44,7 +44,7 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Pat
         rows, missing = device.measure(networks, train.x, test, out / "models", how)
         about = {"stage": "export", "benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
         about |= {"teacher": teacher, "stream": stream, "machine": here}
-        log.write(out / "metrics.json", {**about, "models": rows, "unavailable": missing})
+        record.write(out / "metrics.json", {**about, "models": rows, "unavailable": missing})
         for row in rows:
             name = f"{row['model']} {row['form']}"
             log.metrics({f"{name}.{key}": row[key] for key in FIGURES})
@@ -54,7 +54,8 @@ def main(teacher: str, benchmark: Path, stream: str, fused: Path, distilled: Pat
             )
         for row in missing:
             log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
-        log.model("student", networks[-1].load(), test.x[:2].numpy())
+        if log.run_id:
+            registry.register(log.run_id, "student", networks[-1].load(), test.x[:2].numpy())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from asma import cli, illustration, networks, params, tracking
+from asma import cli, illustration, networks, params, record, tracking
 from asma.backbones import Encoder
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -67,7 +67,7 @@ def main(benchmark: Path, runs: Path, out: Path) -> None:
         player.write(out / "player.json", player.document(bench, encoders, shown))
         told = judged.told([*each, *fused], labels, bench.classes)
         about = {"benchmark": name, "demonstration": bench.demonstration, "seed": seed, "stream": stream}
-        log.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
+        record.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
         log.summary(f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}")
 
 

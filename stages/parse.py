@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asma import cli, params, skeleton, tracking
+from asma import cli, params, record, skeleton, tracking
 from asma.data import parse
 from asma.data.sets import Set
 
@@ -36,7 +36,7 @@ def main(dataset: str, raw: Path, out: Path, metrics: Path) -> None:
             workers=how.workers,
         )
         log.metrics(report.figures())
-        log.write(metrics, report.metrics())
+        record.write(metrics, report.metrics())
         log.summary(report.summary())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from asma import cli, params, skeleton, tracking
+from asma import cli, params, record, skeleton, tracking
 from asma.data import clips
 from asma.data.recordings import Recording, Store, shown
 from asma.data.sets import Set
@@ -25,7 +25,7 @@ def main(dataset: str, recordings: Path, out: Path, metrics: Path) -> None:
         empty = clips.write(out, store, skeleton.load(set_.layout), set_.bodies, how, reported)
         kept = len(store) - len(empty)
         log.metrics({"clips": kept, "empty": len(empty)})
-        log.write(metrics, {"clips": kept, "empty": len(empty), "empty_names": empty})
+        record.write(metrics, {"clips": kept, "empty": len(empty), "empty_names": empty})
         log.summary(f"{kept} clips of {how.frames} frames by {how.recipe}, {len(empty)} empty recordings left out")
         if empty:
             log.summary(f"  without a body in any frame: {shown(empty)}")

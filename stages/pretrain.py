@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from asma import backbones, cli, masking, methods, params, tracking, training
+from asma import backbones, cli, masking, methods, params, record, tracking, training
 from asma.augment import Augment
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
@@ -63,7 +63,7 @@ def main(encoder: str, benchmark: Path, stream: str, out: Path) -> None:
             **method.about(),
         }
         about |= {"n_train": len(train), "curves": {k: v for k, v in curves.items() if v}}
-        log.write(out / "metrics.json", {"stage": "pretrain", **about})
+        record.write(out / "metrics.json", {"stage": "pretrain", **about})
         told = f"{about['epochs']} epochs on {len(train)} clips without labels"
         log.summary(f"{encoder}, {stream}: {told}")
 

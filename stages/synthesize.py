@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from asma import cli, params, tracking
+from asma import cli, params, record, tracking
 from asma.data.synthetic import Synthesize, write_ntu, write_pku
 
 
@@ -15,7 +15,7 @@ def main(ntu: Path, pku: Path, metrics: Path) -> None:
         log.params(asdict(settings))
         counts = {"demo_ntu": write_ntu(ntu, settings), "demo_pku": write_pku(pku, settings)}
         log.metrics(counts)
-        log.write(metrics, {"stage": "synthesize", "seed": settings.seed, "demonstration": True, **counts})
+        record.write(metrics, {"stage": "synthesize", "seed": settings.seed, "demonstration": True, **counts})
         log.summary(
             f"{counts['demo_ntu']['recordings']} recordings in {ntu} and {counts['demo_pku']['instances']} "
             f"instances in {pku}: a synthetic demonstration, no measurement of people"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asma import cli, params, tracking
+from asma import cli, params, record, tracking
 from asma.report import figures, headline, illustrations, page, players, tables
 from asma.report.collect import collect
 
@@ -28,7 +28,7 @@ def main(runs: Path, out: Path) -> None:
         for name, figure in drawn.items():
             figures.save(figure, out / "figures", name)
             log.artifact(out / "figures" / f"{name}.png")
-        log.write(out / "metrics.json", tables.summary(results))
+        record.write(out / "metrics.json", tables.summary(results))
         log.metrics({"results": len(results.rows)})
         log.summary(tables.terminal(results))
         log.summary(f"\nAll {len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")

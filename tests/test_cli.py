@@ -74,36 +74,31 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PROGRAM = """
-import atexit, os
+import atexit, gc
 from asma import cli
 
-leave = os._exit
-
-def at_once(status: int) -> None:
-    os.write(1, b"at once")
-    leave(status)
-
-os._exit = at_once
-atexit.register(print, "exit handler")
+atexit.register(lambda: print("exit handler,", gc.get_freeze_count() > 1000))
 
 def main(fail: int) -> None:
+    assert gc.isenabled()
     print("work")
     if fail:
         raise ValueError("bad data")
 
-if __name__ == "__main__":
-    cli.run(main)
+gc.disable()  # as the package of stages does
+cli.run(main)
+print("after")
 """
 
 
 @pytest.mark.parametrize(
     ("fail", "status", "out", "err"),
     [
-        (0, 0, "work\nexit handler\nat once", ""),
-        (1, 1, "work\nexit handler\n", "error: bad data\n"),
+        (0, 0, "work\nafter\nexit handler, True\n", ""),
+        (1, 1, "work\nexit handler, True\n", "error: bad data\n"),
     ],
 )
-def test_a_program_that_did_its_work_runs_its_exit_handlers_and_ends_at_once(
+def test_modules_are_no_garbage_to_be_looked_through_and_a_program_ends_as_any(
     fail: int, status: int, out: str, err: str
 ) -> None:
     done = subprocess.run(

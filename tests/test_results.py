@@ -51,10 +51,6 @@ class Log:
     def summary(self, text: str) -> None:
         self.lines.append(text)
 
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
-
 
 FRAMES = torch.full((4,), BENCH.clip_shape[1])
 TEST = Clips(["r1", "r2", "r3", "r4"], torch.arange(4), torch.zeros(4, *BENCH.clip_shape), FRAMES)

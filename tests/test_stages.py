@@ -6,6 +6,7 @@ import ast
 import gc
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 import stages
-from asma import tracking
 
 ROOT = Path(__file__).resolve().parents[1]
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -28,7 +28,9 @@ LEAVES = {
     "asma/__init__.py",
     "asma/params.py",
     "asma/cli.py",
-    "asma/recorder.py",
+    "asma/mlflow_store.py",
+    "asma/record.py",
+    "asma/registry.py",
     "asma/tracking.py",
     "asma/progress.py",
     "stages/__init__.py",
@@ -57,8 +59,10 @@ ROOMS = {
     "progress": "",
     "params": "",
     "cli": "params",
-    "recorder": "",
-    "tracking": "params recorder",
+    "record": "",
+    "mlflow_store": "",
+    "registry": "mlflow_store",
+    "tracking": "params record mlflow_store",
     "losses": "",
     "evaluation": "",
     "efficiency": "",
@@ -77,7 +81,7 @@ ROOMS = {
     "deployment": "skeleton data training evaluation efficiency networks backbones fusion distillation",
     "methods": "skeleton streams backbones losses views training",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
-    "results": "backbones data efficiency evaluation",
+    "results": "record backbones data efficiency evaluation",
     "illustration": "skeleton masking data networks backbones fusion distillation training evaluation",
     "repro": "params report",
 }
@@ -414,7 +418,7 @@ def test_imports_run_downwards(path: str) -> None:
     used = {f.removesuffix(".py").split("/")[1] for f in imported(path) if f not in LEAVES}
     used |= {Path(f).stem for f in imported(path) & LEAVES} - {"__init__"}
     if path in ("stages/table.py", "stages/ablations.py"):
-        assert used == {"cli", "params", "tracking", "report"}
+        assert used - {"record"} == {"cli", "params", "tracking", "report"}
     elif top == "stages":
         assert not any(f.startswith("stages/") for f in imported(path)), "a stage imports another"
         assert not used & {"report", "repro"}
@@ -448,23 +452,25 @@ def test_the_report_knows_neither_models_nor_mlflow() -> None:
         assert not libraries(path) & {"torch", "mlflow", "safetensors"}, path
 
 
-def test_only_the_recorder_knows_mlflow_and_only_when_it_is_needed() -> None:
-    assert [path for path in modules() if "mlflow" in libraries(path)] == ["asma/recorder.py"]
-    for path in ("asma/recorder.py", "asma/tracking.py"):
-        assert not libraries(path, at_once=True) & {"mlflow", "torch", "matplotlib", "numpy"}
-    assert not libraries("asma/recorder.py") & {"asma"}, "it is run by its path"
+def test_only_what_tracks_knows_mlflow_and_only_when_it_is_needed() -> None:
+    known = [path for path in modules() if "mlflow" in libraries(path)]
+    assert known == ["asma/mlflow_store.py", "asma/registry.py", "asma/tracking.py"]
+    for path in known:
+        assert "mlflow" not in libraries(path, at_once=True)
+    for path in ("asma/record.py", "asma/mlflow_store.py", "asma/tracking.py"):
+        others = libraries(path, at_once=True) - sys.stdlib_module_names
+        assert others <= {"__future__", "asma"}, "a stage that mirrors nothing needs nothing for it"
 
 
-@pytest.mark.parametrize(("first", "started"), [("-m", 1), ("pytest", 0), ("stages/table.py", 0)])
-def test_the_process_that_writes_the_run_is_started_by_the_command_of_a_stage_only(
-    monkeypatch: pytest.MonkeyPatch, first: str, started: int
+@pytest.mark.parametrize(("first", "off"), [("-m", True), ("pytest", False), ("table.py", False)])
+def test_garbage_is_not_looked_for_while_the_command_of_a_stage_loads(
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    off: bool,
 ) -> None:
-    counted: list[None] = []
-    monkeypatch.setattr(tracking, "ahead", lambda: counted.append(None))
     monkeypatch.setattr("sys.argv", [first])
     importlib.reload(stages)
-    assert len(counted) == started
-    assert gc.isenabled() == (not started)
+    assert gc.isenabled() == (not off)
     gc.enable()
 
 
