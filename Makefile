@@ -47,9 +47,9 @@ lint: setup
 
 # The store is opened once before, so that the UI and a first stage never make it at the same time.
 ui: setup
-	@$(BIN)/python -c 'from asma.recorder import page; print("open", page("http://127.0.0.1:5000"))'
+	@$(BIN)/python -c 'from asma.mlflow_store import page; print("open", page("http://127.0.0.1:5000"))'
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 \
-		--backend-store-uri "$$($(BIN)/python -c 'from asma.recorder import store; print(store()[0])')"
+		--backend-store-uri "$$($(BIN)/python -c 'from asma.mlflow_store import place; print(place()[0])')"
 
 # Our speed beside a plain rendering of the same work, some ten minutes; FULL=1 for every case.
 bench: setup

@@ -189,7 +189,7 @@ def apply(both: Tensor, draw: Draw) -> Tensor:
     channel = ((draw.flip * N + of) * C)[:, None] + torch.arange(C, device=both.device)
     rows = channel[:, None] * T + draw.frames[:, :, None]  # (views·N, T′, C)
     shape = len(of), C, rows.shape[1], C  # the three channels behind every channel of every frame
-    weights = draw.matrix[:, :, None].expand(shape).reshape(-1, C)
+    weights = draw.matrix[:, :, None].expand(shape).reshape(-1, C).to(both.dtype)
     rows = rows[:, None].expand(shape).reshape(-1, C)
     x = F.embedding_bag(rows, both.reshape(-1, V * M), per_sample_weights=weights, mode="sum")
     x = x.view(*shape[:3], V, M)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import inspect
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ def run(main: Callable[..., Any]) -> None:
     if inspect.signature(main).parameters:
         parser.add_argument("plan", type=Path, help="the run's plan file, plan/<stage>/<run>.json")
     given = parser.parse_args()
+    gc.freeze()  # what was imported stays
+    gc.enable()
     try:
         if "plan" not in given:
             main()
@@ -33,3 +36,4 @@ def run(main: Callable[..., Any]) -> None:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    gc.freeze()  # nor need they be taken apart one by one at the end

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asma import backbones
-from asma.backbones.base import Backbone
+from asma.backbones.base import Encoder
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,13 @@ LINEAR = ("averaged", "concatenated")
 class Teacher(nn.Module):
     """Two encoders and the classifier of their tokens as one network: clips (N, C, T, V, M) → logits (N, K)."""
 
-    def __init__(self, first: Backbone, second: Backbone, classifier: nn.Module, kind: str = "time") -> None:
+    def __init__(
+        self,
+        first: Encoder,
+        second: Encoder,
+        classifier: nn.Module,
+        kind: str = "time",
+    ) -> None:
         """kind: which tokens the classifier learnt on, see asma.backbones.tokens."""
         super().__init__()
         self.first, self.second, self.classifier, self.kind = first, second, classifier, kind

@@ -183,20 +183,14 @@ class Grid:
         """Digests of what a run imports: its script's closure, its own method and backbone, its layout."""
         script = f"stages/{stage}.py"
         needed = self.code.closure(script)
-        rows = []
-        if "pretrain" in settings and "asma/methods/__init__.py" in needed:
-            method = settings["pretrain"]["method"]
-            rows.append(methods.METHODS.get(method, f"asma.methods.{method}"))
-        if "encoder" in settings and "asma/backbones/__init__.py" in needed:
-            backbone = settings["encoder"]["backbone"]
-            if backbone not in backbones.BACKBONES:
-                expected = closest(str(backbone), sorted(backbones.BACKBONES))
-                raise ParamsError(f"encoder.backbone: found {backbone!r}, expected {expected}")
-            rows.append(backbones.BACKBONES[backbone])
-        try:
-            files = [self.code.path(row) for row in rows]
-        except ValueError as error:
-            raise ParamsError(f"pretrain.method: {error}") from None
+        files = [
+            self.code.path(table[settings[section][key]].partition(":")[0])
+            for section, key, room, table in (
+                ("pretrain", "method", "methods", methods.METHODS),
+                ("encoder", "backbone", "backbones", backbones.BACKBONES),
+            )
+            if section in settings and f"asma/{room}/__init__.py" in needed
+        ]
         layouts = []
         if dataset and "asma/skeleton.py" in needed:
             layouts = [f"asma/layouts/{self.project.dataset(dataset).layout}.yaml"]

@@ -16,9 +16,12 @@ from typing import Any
 TOP = ("asma", "stages")
 # How settings are read and runs are recorded: no result depends on them.
 LEAVES = frozenset({
-    "asma/__init__.py", "asma/cli.py", "asma/grid.py", "asma/imports.py", "asma/params.py",
-    "asma/plan.py", "asma/progress.py", "asma/record.py", "asma/streamed.py", "asma/tracking.py", "stages/__init__.py",
+    "asma/__init__.py", "asma/cli.py", "asma/grid.py", "asma/imports.py", "asma/mlflow_store.py",
+    "asma/params.py", "asma/plan.py", "asma/progress.py", "asma/record.py", "asma/registry.py", "asma/streamed.py",
+    "asma/tracking.py", "stages/__init__.py",
 })  # fmt: skip
+# Where rows stand, each as the path of its class: a new one concerns no run but its own.
+TABLES = {"METHODS", "BACKBONES"}
 # Data files that modules read, by the module; a folder is every file in it that is no code.
 DATA = {
     "asma/data/counts.py": ("asma/data/lists",),
@@ -95,7 +98,7 @@ class Code:
         if file not in self._digests:
             content = (self.root / file).read_bytes()
             if file.endswith(".py"):
-                content = repr(_plain(_without_docstrings(self._tree(file)))).encode()
+                content = repr(_plain(_what_runs(self._tree(file)))).encode()
             self._digests[file] = hashlib.sha256(content).hexdigest()[:16]
         return self._digests[file]
 
@@ -103,7 +106,9 @@ class Code:
         return ast.parse((self.root / file).read_text(encoding="utf-8"), file)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _what_runs(tree: ast.Module) -> ast.Module:
+    """A module without docstrings and tables of rows: a plan has the digest of its own row."""
+    tree.body = [node for node in tree.body if not (set(_assigned(node)) & TABLES)]
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -111,6 +116,11 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             if ast.get_docstring(node, clean=False) is not None:
                 del body[0]
     return tree
+
+
+def _assigned(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def _plain(node: Any) -> Any:

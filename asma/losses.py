@@ -10,14 +10,19 @@ DIRECTIONS = ("forward", "reverse")
 TEMPERED = ("both", "teacher")
 
 
+def full(z: Tensor) -> Tensor:
+    """The same in at least 32 bits, whatever the precision of the products that made it."""
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
 def standardise(z: Tensor, centre: bool = True, epsilon: float = 1e-5) -> Tensor:
-    """Columns of z (N, P) brought to length √N, float32.
+    """Columns of z (N, P) brought to length √N, in at least 32 bits.
 
     centre: to mean 0 and variance 1 over the batch (biased, with BatchNorm1d's epsilon), as the code of the
     method's family does. Without, the columns are only scaled: Eq. 5 to the letter, where a constant
     part of the embedding stays in and no off-diagonal entry can vanish.
     """
-    z = z.float()
+    z = full(z)
     if centre:
         variance, mean = torch.var_mean(z, dim=0, correction=0)
         return (z - mean) * torch.rsqrt(variance + epsilon)
@@ -36,6 +41,26 @@ def barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
     on = (1 - diagonal).square().sum()
     off = square - diagonal.square().sum()
     return on + redundancy * off
+
+
+def normalised(z: Tensor) -> Tensor:
+    """z (N, D) over its length, in at least 32 bits."""
+    return F.normalize(full(z))
+
+
+def contrasts(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Similarities of each query to its own key and to the negatives, over the temperature.
+
+    query, key (N, D) and negatives (K, D), all of length 1 → logits (N, 1 + K), the key's first:
+    [z_q · z_k, z_q · Q] / τ (He et al., CVPR 2020, Eq. 1).
+    """
+    own = (query * key).sum(dim=1, keepdim=True)
+    return torch.cat([own, query @ negatives.T], dim=1) / temperature
+
+
+def info_nce(logits: Tensor) -> Tensor:
+    """Cross-entropy of `contrasts` (N, 1 + K) with the key, column 0, as the class: batch mean."""
+    return -F.log_softmax(logits, dim=1)[:, 0].mean()
 
 
 def distillation(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import pkgutil
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,13 +124,26 @@ def _json(file: Path) -> Any:
 def build(values: Mapping[str, Any], cls: type[T], where: str) -> T:
     """An instance of the dataclass `cls` from plain data, unknown keys refused however deep.
 
-    `where` stands in front of every complaint. Raises ParamsError.
+    `where` stands in front of every complaint. A field that has rows is built by the settings of
+    the row that it names: ROW of its class has the key and what finds a row. Raises ParamsError.
     """
+    built = dict(values)
+    for name, kind in typing.get_type_hints(cls).items():
+        if hasattr(kind, "ROW") and isinstance(values.get(name), Mapping):
+            built[name] = build(values[name], _row(values[name], kind, where, name), f"{where}.{name}")
     try:
-        found: T = _adapter(cls).validate_python(values, extra="forbid")
+        found: T = _adapter(cls).validate_python(built, extra="forbid")
         return found
     except ValidationError as error:
         raise ParamsError("\n".join(_said(problem, cls, where) for problem in error.errors())) from None
+
+
+def _row(section: Mapping[str, Any], kind: Any, where: str, name: str) -> Any:
+    key, find = kind.ROW
+    try:
+        return pkgutil.resolve_name(find)(section.get(key)).Settings
+    except ValueError as error:
+        raise ParamsError(f"{where}.{name}.{key}: {str(error).partition(': ')[2]}") from None
 
 
 def _adapter(cls: Any) -> TypeAdapter[Any]:

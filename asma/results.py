@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from asma import efficiency, evaluation
+from asma import efficiency, evaluation, record
 from asma.backbones import tokens
-from asma.backbones.base import Backbone
+from asma.backbones.base import Encoder
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
 from asma.streamed import Log
@@ -45,7 +45,7 @@ class Judged:
     cost: dict[str, int]
 
 
-def cost(bench: Benchmark, encoder: Backbone, *, classes: bool = True) -> dict[str, int]:
+def cost(bench: Benchmark, encoder: Encoder, *, classes: bool = True) -> dict[str, int]:
     """params, macs and flops of an encoder for one clip, with its linear head unless `classes` is False."""
     own = cost_of(bench, encoder)
     return efficiency.total(own, linear_cost(encoder.dim, len(bench.classes))) if classes else own
@@ -62,7 +62,12 @@ def linear_cost(dim: int, classes: int) -> dict[str, int]:
     return efficiency.count(nn.Linear(dim, classes), torch.zeros(1, dim))
 
 
-def fused_cost(bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, paired: Tensor) -> dict[str, int]:
+def fused_cost(
+    bench: Benchmark,
+    encoders: Sequence[Encoder],
+    head: nn.Module,
+    paired: Tensor,
+) -> dict[str, int]:
     """params, macs and flops of several encoders and the head on them: alignment, or another of asma.fusion.HEADS.
 
     paired: tokens (n, 2, S, D), of which one sample is counted.
@@ -71,7 +76,7 @@ def fused_cost(bench: Benchmark, encoders: Sequence[Backbone], head: nn.Module, 
     return efficiency.total(*each, efficiency.count(head, paired[:1]))
 
 
-def example_tokens(bench: Benchmark, encoder: Backbone, kind: str) -> Tensor:
+def example_tokens(bench: Benchmark, encoder: Encoder, kind: str) -> Tensor:
     """Tokens (1, 2, S, D) of the shape that two such encoders give for one clip."""
     with torch.no_grad():
         one = tokens(encoder.eval()(torch.zeros(1, *bench.clip_shape)), kind)
@@ -137,7 +142,7 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
     """Write metrics.json of one run, log its figures and say them beside chance."""
     told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
     told |= {"chance": chance(bench), **about}
-    log.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
+    record.write(out / "metrics.json", {**told, **accuracy(results), "results": results})
     log.metrics(accuracy(results))
     for row in results:
         own = [row[key] for key in ("stream", "encoder", "mode") if key in row]

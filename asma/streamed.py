@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Log(Protocol):
@@ -18,9 +17,6 @@ class Log(Protocol):
 
     def summary(self, text: str) -> None:
         """A line for the end of the stage."""
-
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        """A metrics.json."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +37,3 @@ class OfStream:
     def summary(self, text: str) -> None:
         """A line for the end of the stage."""
         self.log.summary(text)
-
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        """A metrics.json."""
-        self.log.write(path, content)

@@ -1,165 +1,52 @@
-"""One MLflow run for each stage execution, in one store whichever folder the stage runs in.
+"""One MLflow run for each stage execution: a view of its files, which are the record.
 
-Files are the record and MLflow is the view: nothing in the project reads back what is logged here.
-
-    with tracking.run("probe", encoder="lowdeg_highmot", benchmark="ntu60_xsub", stream="joint") as log:
+    with tracking.run("probe", encoder="random", benchmark="ntu60_xsub", stream="joint") as log:
         log.params({"lr": 1e-3})
         log.epoch(1, loss=0.7)
-        log.metrics({"accuracy": 62.3})
-        log.write(Path("runs/.../metrics.json"), {...})
 
-What is logged is checked here and written to the store by a process beside the stage: see `recorder.py`.
+A thread loads MLflow and writes into its store (`asma.mlflow_store`) while the stage works; no
+training waits for either. Of several processes (torchrun's `RANK`) only the first has a run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import importlib.util
 import json
-import math
 import os
 import re
 import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from queue import SimpleQueue
+from threading import Thread, current_thread, main_thread
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import nn
+from asma import mlflow_store, record
 
-_SHELLS = ("sh", "ash", "bash", "dash", "fish", "ksh", "zsh")
-_LONGEST_PARAM = 6000  # characters
-_REFUSED = re.compile(r"[^/\w.\- ]")  # what MLflow does not want in a metric's name; an encoder may be called a+b=7
-
-
-class Benchmark(Protocol):
-    """What is told of a benchmark's recordings; asma.data.benchmarks.Benchmark."""
-
-    name: str
-    path: Path
-    classes: Any
-
-    def counts(self) -> dict[str, int]:
-        """n_train and n_test."""
-
-
-class NotFinite(ValueError):
-    """A figure that is NaN or infinite; says which one, and at which epoch (and step) where that is known."""
-
-    def __init__(self, name: str, value: float, *, epoch: int | None = None, step: int | None = None) -> None:
-        self.name, self.value, self.epoch, self.step = name, value, epoch, step
-        where = "".join(f" {k} {v}" for k, v in (("epoch", epoch), ("step", step)) if v is not None)
-        super().__init__(f"{name} is {value}" + (f" at{where}" if where else "") + "; expected a finite number")
-
-
-class StoreError(ValueError):
-    """MLflow cannot open a run; says where and why."""
-
-
-class Recording:
-    """The process beside the stage that writes its run into MLflow; `recorder.Recorder` with a pipe between."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            # -P: the package's folder is not a place to import from
-            [sys.executable, "-P", str(Path(__file__).with_name("recorder.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for the stage, which then says how it ended
-        )
-        self._lost = False
-
-    def tell(self, what: str, *arguments: object) -> None:
-        """Have one of the recorder's methods called; nothing is waited for. Raises StoreError if there is no run."""
-        assert self._process.stdin
-        try:
-            self._process.stdin.write(json.dumps([what, *arguments]) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            self._gone()
-
-    @cached_property
-    def run_id(self) -> str:
-        """Waits until the run is open. Raises StoreError if that fails."""
-        assert self._process.stdout
-        answer = json.loads(self._process.stdout.readline() or "{}")
-        if "run_id" not in answer:
-            raise StoreError(answer.get("error", "MLflow: the process that writes the run ended before it was open"))
-        return str(answer["run_id"])
-
-    def close(self) -> None:
-        """Wait until everything is written."""
-        _ = self.run_id
-        self._process.communicate()
-        if self._process.returncode:
-            self._gone()
-
-    def _gone(self) -> None:
-        if self.run_id and not self._lost:
-            self._lost = True
-            print("MLflow: the process that writes the run has ended, the stage goes on", file=sys.stderr, flush=True)
-
-
-class Nowhere:
-    """Where MLflow is not installed: files are the record."""
-
-    run_id = ""
-
-    def tell(self, what: str, *arguments: object) -> None:
-        """Nothing is written."""
-
-    def close(self) -> None:
-        """There is nothing to wait for."""
-
-
-def _recording() -> Recording | Nowhere:
-    if _ahead:
-        return _ahead.pop()
-    try:
-        there = importlib.util.find_spec("mlflow")
-    except ImportError:
-        there = None
-    return Recording() if there else Nowhere()
-
-
-_ahead: list[Recording] = []
-
-
-def ahead() -> None:
-    """Start the process of the coming run now, so that it loads MLflow while the stage loads torch."""
-    _ahead.append(Recording())
+FLUSH_SECONDS = 10.0
+PATIENCE = 120.0  # seconds that a stage waits at its end for a store that does not answer
 
 
 @contextlib.contextmanager
 def run(stage: str, **axes: str) -> Iterator[Log]:
     """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub`) and tagged with its axes.
 
-    Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption (Ctrl-C,
-    SIGTERM) as KILLED, and both go on to the caller.
+    Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption
+    (Ctrl-C, SIGTERM) as KILLED, and both go on to the caller. Raises StoreError.
     """
     log = Log(stage, axes)
     previous = None
-    if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGTERM, _terminated)
+    if current_thread() is main_thread():  # the only one that may
+        previous = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         yield log
-    except (KeyboardInterrupt, SystemExit):
-        log.close("KILLED")
-        raise
-    except BaseException:
-        log.close("FAILED")
+    except BaseException as error:
+        log.close("KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED")
         raise
     else:
         log.close("FINISHED")
@@ -168,201 +55,142 @@ def run(stage: str, **axes: str) -> Iterator[Log]:
             signal.signal(signal.SIGTERM, previous)
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
 class Log:
-    """What a stage tells MLflow; made by `run`."""
+    """What a stage tells MLflow; made by `run`, done by its thread one after the other."""
 
     def __init__(self, stage: str, axes: Mapping[str, str]) -> None:
-        default = "-".join([*axes.values()])
-        self.name = os.environ.get("DVC_STAGE") or (f"{stage}@{default}" if default else stage)
-        self._began = time.monotonic()
-        self._known: dict[str, str] = {}
+        self.name = os.environ.get("DVC_STAGE") or f"{stage}@{'-'.join(axes.values())}".rstrip("@")
+        self._began, self._flushed = _now(), time.monotonic()
+        self._metrics: list[tuple[str, float, int, int]] = []  # name, value, time, epoch
+        self._params: dict[str, str] = {}
+        self._sent, self._warned = 0, False
         self._summary: list[str] = []
-        self._recording: Recording | Nowhere = _recording()
-        self._recording.tell("open", self.name, _tags(stage, axes), _now(), reproduction())
+        self._tasks: SimpleQueue[Callable[[Any, list[str]], object] | None] = SimpleQueue()
+        self._runs: Future[list[str]] = Future()  # its id and that of the run above it
+        self._thread = Thread(target=self._mirror, args=({"stage": stage, **axes},), daemon=True)
+        self._first = os.environ.get("RANK", "0") == "0"
+        if self._first and find_spec("mlflow"):
+            mlflow_store.check()
+            self._thread.start()
+            if mlflow_store.place()[1] is None:  # only MLflow can tell whether a server will do
+                self._runs.result()
+        else:
+            self._runs.set_result([""])
+            if self._first:
+                print("MLflow is not installed: nothing is mirrored", file=sys.stderr)
 
     @property
     def run_id(self) -> str:
-        """MLflow's name for the run; waits until there is one."""
-        return self._recording.run_id
+        """MLflow's name for the run, once it is open; "" without one. Raises StoreError."""
+        return self._runs.result()[0]
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Parameters; nested mappings become dotted names. Another value for a known name is a ValueError."""
-        new = {}
-        for key, value in _flat(values):
-            text = (value if isinstance(value, str) else json.dumps(value, default=str))[:_LONGEST_PARAM]
-            if key not in self._known:
-                self._known[key] = new[key] = text
-            elif self._known[key] != text:
-                raise ValueError(f"parameter {key}: found {text}, expected {self._known[key]} as logged before")
-        self._recording.tell("params", new)
+        """Parameters; nested mappings become dotted names. Raises ValueError on another value."""
+        for key, value in record.flatten(values):
+            text = (value if isinstance(value, str) else json.dumps(value, default=str))[:6000]
+            if (known := self._params.setdefault(key, text)) != text:
+                raise ValueError(f"parameter {key}: found {text}, expected {known} as before")
+        self._submit(self._send)
 
     def epoch(self, epoch: int, **metrics: float) -> None:
-        """A point of each named curve. Raises NotFinite."""
-        self._add(metrics, epoch)
+        """A point of each named curve. Raises ValueError on NaN and infinity, StoreError."""
+        self.metrics(metrics, epoch)
 
-    def metrics(self, values: Mapping[str, Any]) -> None:
-        """Final figures; nested mappings become dotted names. Raises NotFinite."""
-        self._add(dict(_flat(values)), None)
+    def metrics(self, values: Mapping[str, Any], epoch: int | None = None) -> None:
+        """Final figures; nested mappings become dotted names. Raises as `epoch` does."""
+        self._check()
+        for key, value in record.flatten(values):
+            record.check_finite(key, float(value), epoch)
+            name = re.sub(r"[^/\w.\- ]", "_", key)  # MLflow takes no other characters
+            self._metrics.append((name, float(value), _now(), epoch or 0))
+        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self._flushed = time.monotonic()
+            self._submit(self._send)
 
-    def data(self, bench: Benchmark, *parts: str) -> None:
-        """Which recordings of a benchmark the run reads: `train` to learn from, `test` to be judged."""
+    def data(self, bench: Any, *parts: str) -> None:
+        """What is read of an asma.data.benchmarks.Benchmark: `train` to learn, `test` to judge."""
         counts, digest = bench.counts(), hashlib.sha256(bench.path.read_bytes()).hexdigest()[:16]
-        classes = len(bench.classes)
-        told = [
-            {
-                "name": f"{bench.name} {part}",
-                "digest": digest,
-                "source": json.dumps({"uri": bench.path.as_posix()}),
-                "profile": json.dumps({"num_rows": counts[f"n_{part}"], "classes": classes}),
-                "context": {"train": "training", "test": "testing"}[part],
-            }
-            for part in parts
-        ]
-        self._recording.tell("data", told)
+        source, classes = json.dumps({"uri": bench.path.as_posix()}), len(bench.classes)
+
+        def send(client: Any, runs: list[str]) -> None:
+            from mlflow.entities import Dataset, DatasetInput, InputTag
+
+            for part in parts:
+                profile = json.dumps({"num_rows": counts[f"n_{part}"], "classes": classes})
+                data = Dataset(f"{bench.name} {part}", digest, "local", source, None, profile)
+                context = InputTag("mlflow.data.context", f"{part}ing")  # training or testing
+                client.log_inputs(runs[0], [DatasetInput(data, [context])])
+
+        self._submit(send)
 
     def artifact(self, path: Path) -> None:
         """A copy of a file, which has to stay as it is until the stage ends."""
-        self._recording.tell("artifact", str(path.resolve()))
+        absolute = str(path.resolve())
+        self._submit(lambda client, runs: client.log_artifact(runs[0], absolute))
 
     def summary(self, text: str) -> None:
         """What the stage says when it is done; printed only if it gets there."""
         self._summary.append(text)
 
-    def write(self, path: Path, content: Mapping[str, Any]) -> None:
-        """`metrics.json`: sorted keys, the same bytes for the same content; its `curves`, where it
-        has that key, also as `curves.csv` beside it, which DVC can draw. Raises NotFinite."""
-        for key, value in _flat(content):
-            _finite(key, value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, default=_plain)
-        path.write_text(text + "\n", encoding="utf-8")
-        if "curves" in content:
-            # One after the other: what is learnt in two phases has one axis of epochs.
-            curves = content["curves"].items()
-            points = [(_plain(value), name) for name, curve in curves for value in curve]
-            with path.with_name("curves.csv").open("w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(("epoch", "loss", "curve"))
-                table.writerows((epoch, *point) for epoch, point in enumerate(points))
-
-    def model(self, name: str, module: nn.Module, example: np.ndarray) -> str:
-        """Register a module as the next version of `name` in MLflow's model registry, and return its URI.
-
-        Kept as an exported graph (no pickled code), with signature, input example and the two packages it
-        needs, on the CPU and in evaluation mode; `module` itself is left as it was. The first axis of
-        `example` (float32) is the batch; the registered model takes any batch size, which is checked here
-        on one that is not the example's. Raises RuntimeError where the reloaded model disagrees with the
-        module.
-        """
-        import copy
-
-        import numpy as np
-        import torch
-
-        from asma import recorder
-
-        network = copy.deepcopy(module).cpu().eval()
-        if len(example) < 2:  # an exported graph takes a size of one for a constant
-            example = np.repeat(example, 2, axis=0)
-        example = example[:2]
-        batch = np.concatenate([example, example[:1]])
-        with torch.no_grad():
-            logits, expected = (network(torch.from_numpy(x)).numpy() for x in (example, batch))
-        version, reloaded = recorder.register(self.run_id, name, network, example, logits)
-        if not np.allclose(reloaded.predict(batch), expected, rtol=1e-3, atol=1e-4):
-            raise RuntimeError(f"model {name}: the registered copy disagrees with the network on a batch of 3")
-        return f"models:/{name}/{version}"
-
     def close(self, status: str) -> None:
-        """End the run: FINISHED, FAILED or KILLED. Called by `run`. Raises StoreError if there is no run to finish."""
-        try:
-            self._add({"duration_s": time.monotonic() - self._began}, None)
-            self._recording.tell("end", status, _now())
-            self._recording.close()
-        except StoreError as error:
+        """End the run, as `run` does. Raises StoreError if there is none to finish."""
+        self._metrics.append(("duration_s", (_now() - self._began) / 1000, _now(), 0))
+        self._tasks.put(self._send)
+        self._tasks.put(self._send)  # does nothing unless the first failed
+        self._tasks.put(lambda client, runs: [client.set_terminated(r, status) for r in runs])
+        self._tasks.put(None)
+        if error := self._runs.exception():  # waits until the run is open or cannot be
             if status == "FINISHED":
-                raise
-            print(error, file=sys.stderr, flush=True)  # what ended the stage goes on to the caller
-        if status == "FINISHED":
-            for line in self._summary:
-                print(line, flush=True)
+                raise error
+            print(error, file=sys.stderr)  # what ended the stage goes on
+        elif self._thread.is_alive():
+            self._thread.join(PATIENCE)
+            if self._thread.is_alive():
+                self._warn(f"nothing for {PATIENCE:.0f} s")
+        if status == "FINISHED" and self._first and self._summary:
+            print(*self._summary, sep="\n", flush=True)
 
-    def _add(self, values: Mapping[str, Any], epoch: int | None) -> None:
-        for key, value in values.items():
-            _finite(key, float(value), epoch)
-        told = {_REFUSED.sub("_", key): float(value) for key, value in values.items()}
-        self._recording.tell("metrics", told, _now(), epoch or 0)
+    def _submit(self, task: Callable[[Any, list[str]], object]) -> None:
+        """Have the thread do something with MLflow's client and the ids that `open_run` gives."""
+        self._check()
+        self._tasks.put(task)
 
+    def _check(self) -> None:
+        if self._runs.done():
+            self._runs.result()  # or why there is none
 
-def reproduction() -> str | None:
-    """The name that all stages of one `make repro`, `dvc repro` or `dvc exp run` find, and no
-    others; none without DVC.
+    def _mirror(self, tags: dict[str, str]) -> None:
+        """The thread: open the run, then do the tasks that come. Hours of training outlive a store
+        that does not answer: it is said once, and the stage goes on."""
+        try:
+            client, runs = mlflow_store.open_run(self.name, tags, self._began)
+            self._runs.set_result(runs)
+        except mlflow_store.StoreError as error:
+            self._runs.set_exception(error)
+            return
+        for task in iter(self._tasks.get, None):
+            try:
+                task(client, runs)
+            except Exception as error:
+                self._warn(error)
 
-    An experiment has its own. Otherwise it is the process that runs DVC: the stage's parent, or the
-    parent of the shell between them.
-    """
-    if "DVC_STAGE" not in os.environ:
-        return None
-    if experiment := os.environ.get("DVC_EXP_NAME"):
-        return f"{experiment} on {os.environ.get('DVC_EXP_BASELINE_REV', '')[:7]}"
-    import psutil
+    def _warn(self, why: object) -> None:
+        if not self._warned:
+            print(f"{self.name}: MLflow fails, the stage goes on: {why}", file=sys.stderr)
+        self._warned = True
 
-    process = psutil.Process(os.getppid())
-    while process.name() in _SHELLS and (above := process.parent()):
-        process = above
-    began = datetime.fromtimestamp(process.create_time())
-    return f"repro of {began:%Y-%m-%d %H:%M:%S} (process {process.pid} on {socket.gethostname()})"
+    def _send(self, client: Any, runs: list[str]) -> None:
+        """Send what has gathered; what could not be sent stays for the next time."""
+        from mlflow.entities import Metric, Param
+
+        while self._metrics or self._sent < len(self._params):
+            metrics = self._metrics[:800]  # the store takes at most 1000 entries a call,
+            params = list(self._params.items())[self._sent : self._sent + 100]  # 100 parameters
+            client.log_batch(runs[0], [Metric(*m) for m in metrics], [Param(*p) for p in params])
+            del self._metrics[: len(metrics)]
+            self._sent += len(params)
 
 
 def _now() -> int:
     """Milliseconds since 1970, MLflow's time."""
     return int(time.time() * 1000)
-
-
-def _tags(stage: str, axes: Mapping[str, str]) -> dict[str, str]:
-    environment = {
-        "dvc.stage": os.environ.get("DVC_STAGE"),
-        "dvc.exp_name": os.environ.get("DVC_EXP_NAME"),
-        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-        "host": socket.gethostname(),
-        "mlflow.source.name": f"stages/{stage}.py",
-        "mlflow.source.type": "LOCAL",
-    }
-    return {"stage": stage, **axes, **{key: value for key, value in environment.items() if value}}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _finite(key: str, value: Any, epoch: int | None = None) -> None:
-    if isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            if isinstance(item, Mapping):
-                for inner, leaf in _flat(item, f"{key}[{index}]."):
-                    _finite(inner, leaf, epoch)
-            else:
-                _finite(f"{key}[{index}]", item, epoch)
-    elif not isinstance(value, (str, bool, int, type(None))):
-        number = _plain(value)
-        if isinstance(number, float) and not math.isfinite(number):
-            raise NotFinite(key, number, epoch=epoch)
-
-
-def _plain(value: Any) -> Any:
-    """A Python number of a numpy or torch scalar, the text of a path."""
-    if isinstance(value, float):
-        return value
-    if hasattr(value, "item"):
-        return value.item()
-    if isinstance(value, Path):
-        return value.as_posix()
-    raise TypeError(f"found a {type(value).__name__}, expected something JSON can hold")

@@ -1,7 +1,7 @@
 """The only training loop, and what makes it repeatable: seeds, schedule, checkpoints.
 
-It knows tensors and a function that gives a loss, nothing of skeletons. Data stay on the device; the loop
-waits for the device once an epoch.
+It knows tensors and a function that gives a loss, nothing of skeletons. Data stay on the device;
+the loop waits for the device once an epoch.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
+from functools import cache, reduce
 from inspect import unwrap
+from operator import add
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,9 +29,21 @@ from torch.utils import deterministic
 
 from asma.progress import progress
 
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: dict[str, torch.dtype | None] = {
+    "fp32": None,
+    "tf32": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 COMPILE = ("auto", "on", "off")
 WEIGHTS = "weights.safetensors"  # what a stage that trains leaves of each stream
+OPTIMISERS = ("adam", "sgd")
+SHAPES = ("cosine", "step", "constant")
+INTERVALS = ("epoch", "iteration")
+CLIP_BY = ("all", "child")
+
+Curves = dict[str, list[float]]  # the mean of every epoch, by name
+Point = dict[str, float]  # the means of one epoch, by name
 
 
 class NotFinite(ValueError):
@@ -48,15 +61,80 @@ class Log(Protocol):
         """A point of each curve."""
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What the loop draws for one step, or for one of the parts whose gradients make a step."""
+
+    index: Tensor  # (N,) int64, which samples, on the device
+    epoch: int  # from 0
+    generator: Generator  # of the device; all that is random in a step comes from it
+
+
+Losses = Tensor | Mapping[str, Tensor]  # a scalar, or scalars by name whose sum is trained
+Loss = Callable[[Step], Losses]
+
+
+def expect_one_of(key: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError, naming the key, unless the value is one of the known words."""
+    if value not in (words := list(known)):
+        raise ValueError(f"{key}: found {value!r}, expected one of {', '.join(words)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """How gradients become steps; the rate and the weight decay stand beside it in `Fit`."""
+
+    name: str = "adam"  # or sgd
+    momentum: float = 0.9  # of sgd
+    nesterov: bool = False  # of sgd
+
+    def __post_init__(self) -> None:
+        expect_one_of("optimiser.name", self.name, OPTIMISERS)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"optimiser.momentum: found {self.momentum}, expected 0 to below 1")
+        if self.nesterov and (self.name != "sgd" or not self.momentum):
+            raise ValueError(
+                f"optimiser.nesterov: found true with {self.name} and momentum {self.momentum}, "
+                "expected sgd and a momentum above 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the rate falls once the warm-up is over."""
+
+    shape: str = "cosine"  # half a cosine to 0; or step, or constant
+    at: tuple[float, ...] = ()  # of step: where, as shares of `epochs`, ascending
+    factor: float = 0.1  # of step: by what the rate is multiplied at each of them
+    by: str = "epoch"  # or iteration: when the rate is set anew, the warm-up's too
+
+    def __post_init__(self) -> None:
+        expect_one_of("schedule.shape", self.shape, SHAPES)
+        expect_one_of("schedule.by", self.by, INTERVALS)
+        if bool(self.at) != (self.shape == "step"):
+            expected = "shares of the epochs" if self.shape == "step" else "none"
+            raise ValueError(f"schedule.at: found {self.at} for {self.shape}, expected {expected}")
+        if any(not 0 <= share <= 1 for share in self.at) or tuple(sorted(self.at)) != self.at:
+            raise ValueError(f"schedule.at: found {self.at}, expected shares of 0 to 1, ascending")
+        if not self.factor >= 0:
+            raise ValueError(f"schedule.factor: found {self.factor}, expected 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How long and how fast: the part that every training section of the parameters shares."""
+    """How long, how fast and in what batches: what every training section shares."""
 
     epochs: int
     batch_size: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    warmup_epochs: int = 0
+    learning_rate: float  # after the warm-up
+    weight_decay: float = 0.0  # of every weight that learns
+    warmup_epochs: int = 0  # through which the rate rises from 0 in a straight line
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    clip_norm: float = 0.0  # longest gradient, Euclidean over all weights; 0 = as long as it is
+    clip_by: str = "all"  # or child: each child of the trained module has a norm of its own
+    accumulate: int = 1  # parts of a batch, each a forward and backward pass of its own
+    drop_last: bool = False  # leave out the last batch of an epoch where it is smaller
 
     def __post_init__(self) -> None:
         for key, least in (
@@ -65,14 +143,28 @@ class Fit:
             ("learning_rate", 0),
             ("weight_decay", 0),
             ("warmup_epochs", 0),
+            ("clip_norm", 0),
+            ("accumulate", 1),
         ):
             if not getattr(self, key) >= least:  # NaN is not either
                 raise ValueError(f"{key}: found {getattr(self, key)}, expected {least} or more")
+        expect_one_of("clip_by", self.clip_by, CLIP_BY)
         if 0 < self.epochs <= self.warmup_epochs:
             raise ValueError(
-                f"warmup_epochs: found {self.warmup_epochs}, expected fewer than the {self.epochs} epochs: "
+                f"warmup_epochs: found {self.warmup_epochs}, "
+                f"expected fewer than the {self.epochs} epochs: "
                 "the rate rises through all of a warm-up, from 0 in its first epoch"
             )
+        if 2 * self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate: found {self.accumulate}, "
+                f"expected at most half of batch_size, here {self.batch_size}: "
+                "batch statistics need two samples in every part"
+            )
+
+    def reached(self, share: float, epoch: int) -> bool:
+        """Whether a share of the epochs is over when an epoch (from 0) begins; to the nearest."""
+        return epoch >= round(share * self.epochs)
 
 
 @dataclass(frozen=True)
@@ -183,12 +275,22 @@ def _keep_freed_memory() -> None:
         mallopt(option, value)
 
 
-def learning_rate(epoch: int, how: Fit) -> float:
-    """Rate of one epoch: linear from 0 over the warm-up (the first epoch has 0), then half a cosine to 0."""
-    if epoch < how.warmup_epochs:
-        return how.learning_rate * epoch / how.warmup_epochs
-    done = (epoch - how.warmup_epochs) / max(1, how.epochs - how.warmup_epochs)
-    return how.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+def learning_rate(epoch: float, settings: Fit) -> float:
+    """Rate at a point of the training, in epochs from 0; a whole number is the begin of an epoch.
+
+    In the warm-up a straight line from 0, which the first epoch has; then by the schedule: half a
+    cosine to 0, or a factor for each share of all epochs that is over, or constant.
+    """
+    if epoch < settings.warmup_epochs:
+        return settings.learning_rate * epoch / settings.warmup_epochs
+    if settings.schedule.shape == "constant":
+        return settings.learning_rate
+    if settings.schedule.shape == "step":
+        # shares are rounded to whole epochs, so that 0.8333 is five sixths whatever the epochs
+        over = sum(settings.reached(share, int(epoch)) for share in settings.schedule.at)
+        return settings.learning_rate * settings.schedule.factor**over
+    done = (epoch - settings.warmup_epochs) / max(1, settings.epochs - settings.warmup_epochs)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def batches(
@@ -196,24 +298,32 @@ def batches(
     size: int,
     generator: Generator,
     device: torch.device | None = None,
+    drop_last: bool = False,
     groups: Tensor | None = None,
 ) -> list[Tensor]:
-    """A shuffled epoch of sample numbers; the last, smaller batch is kept unless it is a single sample.
+    """A shuffled epoch of sample numbers, int64.
 
-    With groups (n,), on the CPU, all samples of a batch are of one group, which is cut into parts of
-    about `size`, none of them smaller than the others by more than one; a group of one is left out.
-    The order is drawn by a generator of the CPU, the same for all devices, and moved to the device as one.
+    The last, smaller batch is kept unless it is a single sample or `drop_last` says otherwise. The
+    order is drawn by a generator of the CPU, the same for all devices, and moved to the device as
+    one. Raises ValueError where nothing would be left.
+
+    With groups (n,), on the CPU, all samples of a batch are of one group, which is cut into parts
+    of about `size`, none smaller than the others by more than one; a group of one is left out.
     """
-    if groups is None:
-        parts = list(torch.randperm(n, generator=generator).to(device).split(size))
-        return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
-    parts = []
-    for group in groups.unique():
-        members = (groups == group).nonzero()[:, 0]
-        members = members[torch.randperm(len(members), generator=generator)]
-        parts += members.tensor_split(max(1, round(len(members) / size)))
-    order = torch.randperm(len(parts), generator=generator).tolist()
-    return [parts[i].to(device) for i in order if len(parts[i]) > 1]
+    if groups is not None:
+        parts = []
+        for group in groups.unique():
+            members = (groups == group).nonzero()[:, 0]
+            members = members[torch.randperm(len(members), generator=generator)]
+            parts += members.tensor_split(max(1, round(len(members) / size)))
+        order = torch.randperm(len(parts), generator=generator).tolist()
+        return [parts[i].to(device) for i in order if len(parts[i]) > 1]
+    parts = list(torch.randperm(n, generator=generator).to(device).split(size))
+    if drop_last and len(parts[-1]) < size:
+        if len(parts) == 1:
+            raise ValueError(f"drop_last: found {n} samples, expected a batch of {size} or more")
+        return parts[:-1]
+    return parts if len(parts[-1]) > 1 or len(parts) == 1 else parts[:-1]
 
 
 def seeded(seed: int, device: torch.device) -> Generator:
@@ -236,11 +346,31 @@ class Adam(torch.optim.Adam):
     step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
+class SGD(torch.optim.SGD):
+    """torch's SGD, less the same import."""
+
+    add_param_group = unwrap(torch.optim.SGD.add_param_group)
+    zero_grad = unwrap(torch.optim.SGD.zero_grad)
+    state_dict = unwrap(torch.optim.SGD.state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
+def optimiser_of(module: nn.Module, settings: Fit) -> torch.optim.Optimizer:
+    """The optimiser that the settings name, of all weights of the module that learn."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser.name == "adam":
+        return Adam(weights, lr=rate, weight_decay=decay, fused=True)
+    momentum, nesterov = settings.optimiser.momentum, settings.optimiser.nesterov
+    # torch's fused SGD cannot take a weight whose first gradient comes late, as in later stages
+    return SGD(weights, lr=rate, weight_decay=decay, momentum=momentum, nesterov=nesterov)
+
+
 def fit(
     module: nn.Module,
-    loss: Callable[[Tensor, Generator], Tensor],
+    loss: Loss,
     n: int,
-    how: Fit,
+    settings: Fit,
     *,
     run: Run,
     device: torch.device,
@@ -250,64 +380,115 @@ def fit(
     curve: str = "loss",
     checkpoint: Checkpoint | None = None,
     groups: Tensor | None = None,
-) -> list[float]:
-    """Train `module` in place: Adam, warm-up and cosine by epoch, the last epoch is the result.
+    after_step: Callable[[], None] | None = None,
+) -> Curves:
+    """Train `module` in place on n samples; the last epoch is the result.
 
-    loss(index, generator) gives the mean loss of the samples `index` (int64, on the device); random draws come from
-    the generator. With groups (n,), a batch is of one group: see `batches`. Each epoch seeds itself from `seed`
-    and its number, so a run that is taken up again ends as one that was never stopped.
-    Returns the mean loss of every epoch. Raises NotFinite.
+    loss(step) gives the mean loss of the samples step.index as a scalar, or its parts by name, the
+    same names at every step; their sum is trained. Random draws come from step.generator. Each
+    epoch seeds itself from `seed` and its number, so a run that is taken up again ends as one that
+    was never stopped, if all that the module remembers is in its state_dict.
+
+    With groups (n,), a batch is of one group: see `batches`. after_step is called when the weights
+    have moved, e.g. for encoders that follow them.
+
+    Returns the mean of every epoch: `curve` of the loss and, where it has several parts,
+    `<curve>_<part>` of each. Raises NotFinite; ValueError where a part comes or goes.
     """
-    optimiser = Adam(
-        [p for p in module.parameters() if p.requires_grad],
-        lr=how.learning_rate,
-        weight_decay=how.weight_decay,
-        fused=True,
-    )
+    optimiser = optimiser_of(module, settings)
     # 16-bit floats with 5 bits of exponent: small gradients would vanish
     scaler = torch.amp.GradScaler(device.type, enabled=run.settled(device) == "fp16")
-    history = checkpoint.restore(module, optimiser, scaler) if checkpoint else []
-    first = len(history)
+    history = checkpoint.restore(module, optimiser, scaler) if checkpoint else {}
+    first = len(history.setdefault(curve, []))
     module.train()
-    for epoch in progress(range(first, how.epochs), label, how.epochs, "epoch", first):
+    for epoch in progress(range(first, settings.epochs), label, settings.epochs, "epoch", first):
         began = time.perf_counter()
-        rate = learning_rate(epoch, how)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        rate = learning_rate(epoch, settings)
         generator = seeded(seed * 1_000_003 + epoch, device)
-        drawn = Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = batches(n, how.batch_size, drawn, device, groups)
-        losses = []
-        for index in order:
+        shuffle = Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = batches(n, settings.batch_size, shuffle, device, settings.drop_last, groups)
+        steps = []
+        for number, index in enumerate(order):
+            if settings.schedule.by == "iteration":
+                rate = learning_rate(epoch + number / len(order), settings)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
             optimiser.zero_grad(set_to_none=True)
-            with run.autocast(device):
-                value = loss(index, generator)
-            scaler.scale(value).backward()
+            parts = _parts(index, settings.accumulate)
+            values: dict[str, Tensor] = {}
+            for part in parts:
+                with run.autocast(device):
+                    losses = loss(Step(part, epoch, generator))
+                for name, value in _by_curve(losses, curve).items():
+                    if len(parts) > 1:
+                        value = value / len(parts)
+                    if name == curve:
+                        scaler.scale(value).backward()
+                    value = value.detach()
+                    values[name] = values[name] + value if name in values else value
+            steps.append(values)
+            if settings.clip_norm:
+                scaler.unscale_(optimiser)
+                _clip(module, settings)
             scaler.step(optimiser)
             scaler.update()
-            losses.append(value.detach())
-        values = torch.stack(losses).float().cpu()
-        if not values.isfinite().all():
-            step = int((~values.isfinite()).nonzero()[0])
-            raise NotFinite(
-                f"{label}: {curve} is {values[step].item()} at epoch {epoch}, step {step} of {len(order)}; "
-                f"lower the learning rate (here {rate:g}) or look at the data"
-            )
-        history.append(float(values.mean()))
+            if after_step:
+                after_step()
+        _check_names(steps, history if history[curve] else steps[0], f"{label}: epoch {epoch}")
+        for name, mean in _means(steps, label, epoch, rate).items():
+            history.setdefault(name, []).append(mean)
         if log:
-            seconds = time.perf_counter() - began
-            log.epoch(
-                epoch,
-                **{
-                    curve: history[-1],
-                    f"{curve}_learning_rate": rate,
-                    f"{curve}_samples_per_second": n / seconds,
-                },
-            )
+            speed = n / (time.perf_counter() - began)
+            about = {f"{curve}_learning_rate": rate, f"{curve}_samples_per_second": speed}
+            log.epoch(epoch, **{name: values[-1] for name, values in history.items()}, **about)
         if checkpoint:
             checkpoint.save(history, module, optimiser, scaler)
     module.eval()
     return history
+
+
+def _parts(index: Tensor, count: int) -> tuple[Tensor, ...]:
+    """A batch (N,) in nearly equal parts: fewer than `count` where a part would be one sample."""
+    return index.tensor_split(max(1, min(count, len(index) // 2)))
+
+
+def _by_curve(losses: Losses, curve: str) -> dict[str, Tensor]:
+    """The loss that is trained, by the name of its curve, and its parts where it has several."""
+    if isinstance(losses, Tensor):
+        return {curve: losses}
+    parts = {f"{curve}_{name}": value for name, value in losses.items()}
+    return {curve: reduce(add, losses.values()), **(parts if len(parts) > 1 else {})}
+
+
+def _clip(module: nn.Module, settings: Fit) -> None:
+    """Shorten gradients that are longer than `clip_norm`: all together, or child by child."""
+    for of in module.children() if settings.clip_by == "child" else [module]:
+        nn.utils.clip_grad_norm_(of.parameters(), settings.clip_norm)
+
+
+def _check_names(steps: Iterable[Collection[str]], expected: Collection[str], where: str) -> None:
+    """Raise ValueError unless every step of an epoch has the losses that there were before."""
+    for step in steps:
+        if set(step) != set(expected):
+            raise ValueError(
+                f"{where}: found the losses {', '.join(step)}, expected {', '.join(expected)} as "
+                "before; a part that has no say yet is a zero"
+            )
+
+
+def _means(steps: list[dict[str, Tensor]], label: str, epoch: int, rate: float) -> Point:
+    """Means over the steps of an epoch, by curve; waits for the device."""
+    total, *parts = steps[0]
+    values = {name: torch.stack([step[name] for step in steps]).float().cpu() for name in steps[0]}
+    wrong = (~values[total].isfinite()).nonzero()
+    if len(wrong):
+        step = int(wrong[0])
+        name = next((name for name in parts if not values[name][step].isfinite()), total)
+        raise NotFinite(
+            f"{label}: {name} is {values[name][step].item()} at epoch {epoch}, step {step} of "
+            f"{len(steps)}; lower the learning rate (here {rate:g}) or look at the data"
+        )
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
 class Checkpoint:
@@ -317,30 +498,40 @@ class Checkpoint:
         self.path, self.key = path, key
 
     def save(
-        self, history: list[float], module: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+        self,
+        history: Curves,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
     ) -> None:
         """Replace the file as one act, so that a kill leaves the old or the new one."""
         tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
         for i, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items()}
+            tensors |= {f"optimiser.{i}.{k}": v for k, v in state.items() if v is not None}
+        about = {
+            "key": self.key,
+            "history": json.dumps(history),
+            "scaler": json.dumps(scaler.state_dict()),
+        }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        save_file(
-            {k: v.contiguous() for k, v in tensors.items()},
-            partial,
-            {"key": self.key, "history": json.dumps(history), "scaler": json.dumps(scaler.state_dict())},
-        )
+        save_file(_apart(tensors), partial, about)
         partial.replace(self.path)
 
-    def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> list[float]:
-        """Take the state up where the key is the same; return the losses so far (none: from the start)."""
+    def restore(
+        self,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+    ) -> Curves:
+        """Take the state up where the key is the same; return the curves so far (none: anew)."""
         if not self.path.is_file():
-            return []
+            return {}
         with safe_open(self.path, framework="pt") as file:
             about = file.metadata() or {}
         if about.get("key") != self.key:
             print(f"{self.path}: of other parameters, data or code; starting anew", flush=True)
-            return []
+            return {}
         tensors = load_file(self.path)
         module.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("module.")})
         trained = optimiser.param_groups[0]["params"]
@@ -348,13 +539,14 @@ class Checkpoint:
             if name.startswith("optimiser."):
                 _, i, key = name.split(".")
                 parameter = trained[int(i)]
-                # moments must lie in memory as their weights do: the fused step reads both in storage order
+                # moments must lie in memory as their weights do: the fused step reads both in
+                # storage order
                 held = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
                 optimiser.state[parameter][key] = held.to(parameter.device) if held.ndim == 0 else held
         if scaler.is_enabled():
             scaler.load_state_dict(json.loads(about["scaler"]))
-        history: list[float] = json.loads(about["history"])
-        print(f"{self.path}: going on with epoch {len(history)}", flush=True)
+        history: Curves = json.loads(about["history"])
+        print(f"{self.path}: going on with epoch {len(next(iter(history.values())))}", flush=True)
         return history
 
     def remove(self) -> None:
@@ -362,8 +554,18 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same values, each in memory of its own: modules may share a weight, a file may not."""
+    apart, seen = {}, set()
+    for name, value in tensors.items():
+        value = value.contiguous()
+        apart[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return apart
+
+
 class Checkpoints(Protocol):
-    """What `resumable` gives: a checkpoint by the name of what is trained, in a folder of its stream."""
+    """What `resumable` gives: a checkpoint by the name of what is trained, in its stream's folder."""
 
     def __call__(self, name: str, within: str = "") -> Checkpoint: ...
 
@@ -372,15 +574,15 @@ class Checkpoints(Protocol):
 def resumable(stage: str, run: str, of: tuple[object, ...]) -> Iterator[Checkpoints]:
     """Checkpoints of one run of a stage, in `.resume/`; removed when the block ends well.
 
-    `of`: everything the result depends on, by the run's plan (settings, digests of code) and its data:
-    dataclasses and plain values by content, Paths by the file's bytes.
+    `of`: everything the result depends on, by the run's plan (settings, digests of code) and its
+    data: dataclasses and plain values by content, Paths by the file's bytes.
     """
     key = fingerprint(*of)
     made: list[Checkpoint] = []
 
     def checkpoint(name: str, within: str = "") -> Checkpoint:
         path = Path(".resume", stage, run, within, f"{name}.safetensors")
-        made.append(Checkpoint(path, f"{key} {name}"))
+        made.append(Checkpoint(path, f"{key} {within} {name}"))
         return made[-1]
 
     yield checkpoint

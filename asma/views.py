@@ -7,6 +7,7 @@ augmented in its Fig. 2(b), as PSTL's code does; augmented is what is built here
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Generator, Tensor
@@ -35,35 +36,47 @@ class Views:
     frame_masked: View
 
 
+@dataclass(frozen=True)
+class ViewConfig:
+    """What views are made by: the skeleton and the sections `augment`, `mask` and `motion`."""
+
+    skeleton: Skeleton
+    augment: Augment
+    mask: Mask = Mask()
+    motion: Motion = Motion()  # only for `mask.score: view`
+
+
+def augmented(x: Tensor, config: ViewConfig, generator: Generator, count: int) -> list[Tensor]:
+    """Augmented views of clips x (N, 3, T, V, M), each by a draw of its own, same shape each."""
+    N, _, T, V, M = x.shape
+    views = [augment.numbers(config.augment, N, T, generator, V * M) for _ in range(count)]
+    draw = augment.drawn(config.augment, T, *views)
+    both = augment.sides(x, _mirror_on(x.device, config.skeleton), config.augment)
+    return list(augment.apply(both, draw).split(N))
+
+
+@cache  # copied to a GPU once, not every step
+def _mirror_on(device: torch.device, skeleton: Skeleton) -> Tensor:
+    return torch.as_tensor(skeleton.mirror, device=device)
+
+
 class AsmaViews:
     """Makes the three views of a batch for one encoder."""
 
-    def __init__(
-        self,
-        strategy: str,
-        skeleton: Skeleton,
-        augmenting: Augment,
-        mask: Mask,
-        scoring: Motion | None = None,
-    ) -> None:
-        """strategy: what the encoder hides, e.g. `lowdeg_highmot`; scoring: only for `mask.score: view`.
+    def __init__(self, config: ViewConfig) -> None:
+        self.skeleton, self.augmenting = config.skeleton, config.augment
+        self.mask, self.scoring = config.mask, config.motion
+        self.degree, self.motion = masking.strategy(config.mask.strategy)
 
-        Raises ValueError on another form of a strategy's name.
-        """
-        self.degree, self.motion = masking.strategy(strategy)
-        self.skeleton, self.augmenting, self.mask, self.scoring = skeleton, augmenting, mask, scoring
-        self.mirror = torch.as_tensor(skeleton.mirror)
-
-    def __call__(self, x: Tensor, scores: Tensor, generator: Generator) -> Views:
+    def __call__(self, x: Tensor, scores: Tensor | None, generator: Generator) -> Views:
         """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames.
 
-        Raises ValueError where the masks would leave no joint or no frame.
+        scores may be None with `mask.score: view`, which takes them of the augmented view. Raises
+        ValueError where the masks would leave no joint or no frame.
         """
         N, _, T, V, M = x.shape
         self.mask.check(self.skeleton, T)
-        if self.mirror.device != x.device:
-            self.mirror = self.mirror.to(x.device)
-        sides = augment.sides(x, self.mirror, self.augmenting)
+        sides = augment.sides(x, _mirror_on(x.device, self.skeleton), self.augmenting)
         of = self.augmenting, N, T, generator, V * M
         anchor, joint_masked = augment.numbers(*of), augment.numbers(*of)
         kept_joints = masking.choose_joints(self.degree, self.mask, self.skeleton, generator)
@@ -80,6 +93,7 @@ class AsmaViews:
         if self.mask.score == "view":
             scores = motion.score(augment.apply(sides, drawn), self.scoring)
         else:
+            assert scores is not None
             scores = scores.gather(1, drawn.frames)  # the score of a frame goes wherever the crop takes the frame
         kept = masking.choose_frames(self.motion, self.mask, scores, generator)
         if self.mask.operation == "zero":

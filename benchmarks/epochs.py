@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asma import augment, backbones, losses, skeleton, training
 from asma.augment import Augment
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.backbones.stgcn import STGCN
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment
@@ -47,7 +47,7 @@ def run(full: bool) -> list[Result]:
     torch.manual_seed(0)
     n = 512 if full else 128
     kinect = skeleton.load("kinect_v2")
-    encoder = backbones.build(kinect, Encoder())
+    encoder = backbones.build(kinect, StackArchitecture())
     assert isinstance(encoder, STGCN)
     plain = PlainSTGCN(encoder)
     x, labels = torch.randn(n, 3, 50, 25, 2), torch.randint(0, CLASSES, (n,))

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import torch
-from torch import Generator, Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from asma import training
-from asma.training import Fit, Run
+from asma.training import Fit, Run, Step
 from benchmarks.measure import product_rate
-from benchmarks.pretraining import make
+from benchmarks.pretraining import RandomClips, loss_of, make
 
 NTU60 = 40_091  # training clips of the cross-subject split
 
@@ -60,13 +59,11 @@ def epoch(case: Case) -> Measured:
     x = torch.randn(case.clips, 3, 50, 25, 2, device=device)
     scores = torch.rand(case.clips, 50, device=device)
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        return method.loss(x[index], scores[index], generator)
-
-    index, generator = torch.arange(min(case.batch, case.clips), device=device), training.seeded(0, device)
+    loss = loss_of(method, RandomClips.of(x, scores))
+    index = torch.arange(min(case.batch, case.clips), device=device)
     with FlopCounterMode(display=False) as counter, case.run.autocast(device):
-        loss(index, generator).backward()
-    case.run.accelerate(*method.children(), device=device)
+        loss(Step(index, 0, training.seeded(0, device))).backward()
+    case.run.accelerate(*method.networks(), device=device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
 

@@ -16,10 +16,10 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from asma import backbones, evaluation, skeleton, training
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.backbones.stgcn import STGCN
 from asma.data import clips, parse, synthetic
 from asma.data.recordings import Store
@@ -85,8 +85,8 @@ def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
 def teach(student: Student, x: Tensor, labels: Tensor, epochs: int) -> None:
     """Cross-entropy on the clips as they are: some accuracy in a minute, so that a loss of it would show."""
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        return F.cross_entropy(student(x[index]).float(), labels[index])
+    def loss(step: training.Step) -> Tensor:
+        return F.cross_entropy(student(x[step.index]).float(), labels[step.index])
 
     how, run = training.Fit(epochs=epochs, batch_size=16, learning_rate=0.01), training.Run(precision="auto")
     training.fit(student, loss, len(x), how, run=run, device=torch.device("cpu"), seed=1, label="student")
@@ -171,7 +171,7 @@ def run(full: bool) -> list[Result]:
         student = Student(layout, len(CLASSES), how)
         with torch.enable_grad():
             teach(student, train, labels[is_train], 30 if full else 6)
-        first, second = (backbones.build(layout, Encoder()) for _ in range(2))
+        first, second = (backbones.build(layout, StackArchitecture()) for _ in range(2))
         teacher = Teacher(first, second, AlignedClassifier(first.dim, len(CLASSES), Alignment()))
         settle(teacher, train[:16])
         plain = PlainTeacher(teacher).eval()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,15 +16,50 @@ from torch import Tensor
 
 from asma import efficiency, skeleton, training
 from asma.augment import Augment
-from asma.backbones import Encoder, build
+from asma.backbones import build
+from asma.backbones.blocks import StackArchitecture
 from asma.backbones.stgcn import STGCN
 from asma.masking import Mask
-from asma.methods.asma import Asma, Pretrain
-from asma.views import AsmaViews
+from asma.methods import Batch
+from asma.methods.asma import Asma, AsmaSettings
+from asma.training import Step
+from asma.views import AsmaViews, ViewConfig
 from benchmarks.measure import ROUNDS, Elsewhere, Result, compare, product_rate
 from benchmarks.plain import PlainAsma, PlainSTGCN
 
-HOW = Pretrain(epochs=1, batch_size=64, learning_rate=1e-4)
+SETTINGS = AsmaSettings(epochs=1, batch_size=64, learning_rate=1e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class RandomClips:
+    """Clips (n, 3, T, V, M) with motion scores (n, T), without labels."""
+
+    x: dict[str, Tensor]
+    scores: Tensor
+    lengths: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, scores: Tensor) -> RandomClips:
+        n = len(x)
+        return cls({"joint": x}, scores, x.new_full((n,), x.shape[2]), x.new_zeros(n))
+
+    def motion_scores(self, stream: str) -> Tensor:
+        return self.scores
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def loss_of(method: Asma, clips: RandomClips) -> Callable[[Step], Tensor]:
+    """The loss of a step as the loop takes it, its parts added up."""
+    method.begin(clips)
+
+    def loss(step: Step) -> Tensor:
+        spatial, temporal = method.loss(Batch.cut(clips, step)).values()
+        return spatial + temporal
+
+    return loss
 
 
 def make(
@@ -33,11 +68,12 @@ def make(
     """Our method, the plain one with the same weights, clips (N, 3, T, 25, 2) and motion scores (N, T)."""
     torch.manual_seed(0)
     kinect = skeleton.load("kinect_v2")
-    encoder = build(kinect, Encoder())
+    encoder = build(kinect, StackArchitecture())
     assert isinstance(encoder, STGCN)
-    views = AsmaViews("lowdeg_highmot", kinect, Augment(), Mask())
-    ours = Asma(encoder, views, replace(HOW, projector=projector)).to(device).train()
-    plain = PlainAsma(PlainSTGCN(encoder), encoder.dim, projector, HOW.redundancy)
+    views = ViewConfig(kinect, Augment(), Mask())
+    settings = replace(SETTINGS, projector=projector)
+    ours = Asma({"joint": encoder}, settings, views).to(device).train()
+    plain = PlainAsma(PlainSTGCN(encoder), encoder.dim, projector, SETTINGS.redundancy)
     plain.projector.load_state_dict(ours.projector.state_dict())
     x, scores = torch.randn(N, 3, frames, 25, 2), torch.rand(N, frames)
     return ours, plain.to(device).train(), x.to(device), scores.to(device)
@@ -47,12 +83,13 @@ def our_step(method: Asma, x: Tensor, scores: Tensor, precision: str) -> Callabl
     """A step as `training.fit` takes it."""
     run, device = training.Run(precision=precision), x.device
     optimiser = training.Adam(method.parameters(), lr=1e-4, fused=True)
-    generator = training.seeded(0, device)
+    loss = loss_of(method, RandomClips.of(x, scores))
+    every = Step(torch.arange(len(x), device=device), 0, training.seeded(0, device))
 
     def step() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
         with run.autocast(device):
-            value = method.loss(x, scores, generator)
+            value = loss(every)
         value.backward()
         optimiser.step()
         return value.detach()
@@ -128,7 +165,7 @@ def work(N: int, projector: int = 6144) -> float:
     twice forward.
     """
     kinect, mask = skeleton.load("kinect_v2"), Mask()
-    encoder = build(kinect, Encoder())
+    encoder = build(kinect, StackArchitecture())
     one = efficiency.count(encoder, torch.zeros(1, 3, 50, len(kinect), 2))["flops"]
     shares = 1 + (1 - mask.joints / len(kinect)) + (1 - mask.frames / 50)
     projecting = 3 * 2 * (encoder.dim * projector + 2 * projector**2)

@@ -5,7 +5,7 @@ deterministic, opens its run, builds an optimiser, says 100 epochs of two curves
 it is commonly written: `import torch`, `import mlflow`, `set_experiment`, `start_run`, `Adam`, `log_metric` call by
 call. Work begins where either has its optimiser and may log. The limit is `python -c "import torch"`, start to end.
 
-MLflow loads in a process beside ours, so its processor time is the third line.
+MLflow loads in a thread of ours while the work goes on; a stage without any waits for it at its end.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from asma import masking, skeleton, training
 from asma.augment import Augment
 from asma.masking import Mask
 from asma.skeleton import Skeleton
-from asma.views import AsmaViews
+from asma.views import AsmaViews, ViewConfig
 from benchmarks.measure import ROUNDS, Result, compare, memory_rate
 
 HOW, MASK = Augment(), Mask()
@@ -73,7 +73,7 @@ def run(full: bool) -> list[Result]:
     """Batches of 128 clips of two people, several one after another; the limit writes what the views hold."""
     training.Run().start()
     kinect = skeleton.load("kinect_v2")
-    make = AsmaViews("lowdeg_highmot", kinect, HOW, MASK)
+    make = AsmaViews(ViewConfig(kinect, HOW, MASK))
     limit = memory_rate() * 1e9 / (4 * 3 * 25 * 2 * (50 + 50 * 16 / 25 + 40)) / 2 / 1000
     generator = training.seeded(0, torch.device("cpu"))
     results = []

@@ -12,7 +12,8 @@ from functools import partial
 import torch
 
 from asma import cli, evaluation, results, tracking, training
-from asma.backbones import Encoder, pool
+from asma.backbones import pool
+from asma.backbones.blocks import StackArchitecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill
@@ -32,7 +33,7 @@ class Settings:
     seed: int
     streams: list[str]
     run: Run
-    encoder: Encoder
+    encoder: StackArchitecture
     fuse: Fuse
     distill: Distill
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from asma import backbones, cli, efficiency, results, tracking
-from asma.backbones import Encoder
+from asma import backbones, cli, efficiency, record, results, tracking
+from asma.backbones.blocks import StackArchitecture
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier
@@ -19,7 +19,7 @@ class Settings:
     """What the stage reads of the parameters."""
 
     streams: list[str]
-    encoder: Encoder
+    encoder: StackArchitecture
     fuse: Fuse
     distill: Distill
 
@@ -45,7 +45,7 @@ def main(plan: Plan) -> None:
             for times in sorted({1, n_streams})
         ]
         about = {"stage": "efficiency", "benchmark": bench.name}
-        log.write(plan.folder / "metrics.json", {**about, "models": models})
+        record.write(plan.folder / "metrics.json", {**about, "models": models})
         for row in models:
             log.metrics({f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]})
         lines = [f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC" for r in models]

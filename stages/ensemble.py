@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asma import cli, results, tracking
+from asma import cli, record, results, tracking
 from asma.plan import Plan
 
 
@@ -28,7 +28,7 @@ def main(plan: Plan) -> None:
         for folder, streams in settings.groups.items():
             rows += results.add_streams({s: Path(folder, s) for s in streams}, weights)
         about = {"stage": "ensemble", "seed": settings.seed, **results.accuracy(rows)}
-        log.write(plan.folder / "metrics.json", {**about, "results": rows})
+        record.write(plan.folder / "metrics.json", {**about, "results": rows})
         log.metrics(results.accuracy(rows))
         for row in rows:
             log.metrics({f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]})

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from asma import cli, tracking
-from asma.backbones import Encoder
+from asma import cli, record, registry, tracking
+from asma.backbones.blocks import StackArchitecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.deployment import device, machine
@@ -38,7 +38,7 @@ FIGURES = (
 class Settings:
     """What the stage reads of the parameters."""
 
-    encoder: Encoder
+    encoder: StackArchitecture
     fuse: Fuse
     distill: Distill
     export: Export
@@ -66,7 +66,7 @@ def main(plan: Plan) -> None:
             ]
             rows, missing = device.measure(networks, train.x, test, out / "models", how)
             told = {**about, "stream": stream, "models": rows, "unavailable": missing}
-            log.write(out / "metrics.json", told)
+            record.write(out / "metrics.json", told)
             for row in rows:
                 name = f"{row['model']} {row['form']}"
                 own.metrics({f"{name}.{key}": row[key] for key in FIGURES})
@@ -76,7 +76,8 @@ def main(plan: Plan) -> None:
                 )
             for row in missing:
                 log.summary(f"{row['model']} {row['form']}: not available: {row['reason']}")
-            log.model("student", networks[-1].load(), test.x[:2].numpy())
+            if log.run_id:
+                registry.register(log.run_id, "student", networks[-1].load(), test.x[:2].numpy())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from asma import backbones, cli, evaluation, results, tracking, training
-from asma.backbones import Encoder
+from asma.backbones.base import Architecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.plan import Plan
@@ -31,7 +31,7 @@ class Settings:
     seed: int
     streams: list[str]
     run: Run
-    encoder: Encoder
+    encoder: Architecture
     finetune: finetuned.Finetune
 
 

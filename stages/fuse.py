@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asma import backbones, cli, evaluation, fusion, results, tracking, training
-from asma.backbones import Encoder
-from asma.backbones.base import Backbone
+from asma.backbones.base import Architecture, Encoder
 from asma.data import batches
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
@@ -38,7 +37,7 @@ class Settings:
     seed: int
     streams: list[str]
     run: Run
-    encoder: Encoder
+    encoder: Architecture
     fuse: frozen.Fuse
     probe: frozen.Probe
     finetune: Finetune
@@ -97,7 +96,7 @@ def leave(
     plan: Plan,
     stream: str,
     train: Clips,
-    networks: Sequence[Backbone],
+    networks: Sequence[Encoder],
     heads: Heads,
     tokens: Tensor,
     seen: Tensor | slice,
@@ -117,7 +116,7 @@ def leave(
 
 
 def judge_heads(
-    settings: Settings, bench: Benchmark, networks: Sequence[Backbone], heads: Heads, tokens: Tensor
+    settings: Settings, bench: Benchmark, networks: Sequence[Encoder], heads: Heads, tokens: Tensor
 ) -> dict[str, Judged]:
     """The answers of every head on the test clips, by mode: `aligned_probed`, `averaged_finetuned`."""
     word = {"pretrain": "probed", "finetune": "finetuned"}[settings.fuse.mode]

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from asma import cli, illustration, networks, tracking
-from asma.backbones import Encoder
+from asma import cli, illustration, networks, record, tracking
+from asma.backbones.blocks import StackArchitecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.distillation import Distill
@@ -31,7 +31,7 @@ class Settings:
     folders: dict[str, str]
     run: Run
     mask: Mask
-    encoder: Encoder
+    encoder: StackArchitecture
     fuse: Fuse
     distill: Distill
     ensemble: dict[str, Any]
@@ -93,7 +93,7 @@ def main(plan: Plan) -> None:
         player.write(out / "player.json", player.document(bench, encoders, shown))
         told = judged.told([*each, *fused], labels, bench.classes)
         about = {"benchmark": name, "demonstration": bench.demonstration, "seed": seed, "stream": stream}
-        log.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
+        record.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
         log.summary(f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asma import cli, skeleton, tracking
+from asma import cli, record, skeleton, tracking
 from asma.data import parse
 from asma.data.sets import Set
 from asma.plan import Plan
@@ -45,7 +45,7 @@ def main(plan: Plan) -> None:
             workers=reading.workers,
         )
         log.metrics(report.figures())
-        log.write(plan.folder / "metrics.json", report.metrics())
+        record.write(plan.folder / "metrics.json", report.metrics())
         log.summary(report.summary())
 
 

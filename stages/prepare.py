@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from asma import cli, skeleton, tracking
+from asma import cli, record, skeleton, tracking
 from asma.data import clips
 from asma.data.recordings import Recording, Store, shown
 from asma.data.sets import Set
@@ -36,7 +36,7 @@ def main(plan: Plan) -> None:
         kept = len(store) - len(empty)
         log.metrics({"clips": kept, "empty": len(empty)})
         counts = {"clips": kept, "empty": len(empty), "empty_names": empty}
-        log.write(plan.folder / "metrics.json", counts)
+        record.write(plan.folder / "metrics.json", counts)
         log.summary(
             f"{kept} clips of {prepare.frames} frames by {prepare.recipe}, {len(empty)} empty recordings left out"
         )

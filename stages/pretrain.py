@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from asma import backbones, cli, masking, methods, tracking, training
+from asma import backbones, cli, masking, methods, record, tracking, training
 from asma.augment import Augment
-from asma.backbones import Encoder
+from asma.backbones.base import Architecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.masking import Mask
-from asma.methods import Pretrain
+from asma.methods.base import Pretrain
 from asma.motion import Motion
 from asma.plan import Plan
 from asma.streamed import OfStream
 from asma.training import Run
-from asma.views import AsmaViews
+from asma.views import ViewConfig
 
 OTHER = 1000  # between the seeds of an encoder and of the next one of its kind
 
@@ -33,67 +32,79 @@ class Settings:
     motion: Motion
     augment: Augment
     mask: Mask
-    encoder: Encoder
+    encoder: Architecture
     pretrain: Pretrain
 
     @property
     def draws(self) -> int:
-        """The seed of this encoder: the second of a kind differs from the first in its draws alone."""
+        """The seed of this encoder; a second of a kind differs from the first in its draws alone."""
         return self.seed + OTHER * (masking.number(self.mask.strategy) - 1)
 
 
 def main(plan: Plan) -> None:
     settings, bench = plan.load(Settings), Benchmark(plan.path("benchmark"))
-    device, recipe = settings.run.start(), plan.recipe
-    about = {"benchmark": bench.name, "encoder": plan.like, "seed": settings.seed}
-    about |= {**plan.about(), **settings.run.about(device)}
+    pretrain, device = settings.pretrain, settings.run.start()
+    kind = methods.find(pretrain.method)
     depends = (plan.settings, plan.code, bench.path)
     with (
-        tracking.run("pretrain", recipe=recipe, benchmark=bench.name) as log,
+        tracking.run("pretrain", recipe=plan.recipe, benchmark=bench.name) as log,
         training.resumable("pretrain", plan.name, of=depends) as checkpoint,
     ):
         log.params({**plan.settings, **settings.run.about(device)})
         log.data(bench, "train")
-        for stream in settings.streams:
-            own = OfStream(log, stream)
-            saved = checkpoint(f"{stream}/encoder")
-            network, history, n = train(settings, bench, stream, device, own, saved)
-            training.save_weights(plan.folder / stream / "weights.safetensors", encoder=network)
-            told = {**about, "stream": stream, "epochs": len(history), "n_train": n}
-            told["curves"] = {"barlow_twins": history} if history else {}
-            log.write(plan.folder / stream / "metrics.json", {"stage": "pretrain", **told})
-            clips = f"{n} clips without labels"
-            log.summary(f"{recipe}, {stream}: {len(history)} epochs on {clips}")
+        # a method that trains its streams together is one training of all of them
+        for streams in [settings.streams] if kind.together else [[s] for s in settings.streams]:
+            own = OfStream(log, "+".join(streams))
+            saved = checkpoint("encoder", within=own.stream)
+            method, curves, n = train(settings, bench, streams, device, own, saved)
+            told = {
+                "stage": "pretrain",
+                "benchmark": bench.name,
+                "encoder": plan.like,
+                "seed": settings.seed,
+                "epochs": len(curves.get(kind.curve, [])),
+                "n_train": n,
+                "curves": {name: curve for name, curve in curves.items() if curve},
+                **plan.about(),
+                **settings.run.about(device),
+                **method.about(),
+            }
+            for stream in streams:
+                out = plan.folder / stream
+                training.save_weights(out / training.WEIGHTS, encoder=method.encoder(stream))
+                record.write(out / "metrics.json", {**told, "stream": stream})
+            learnt = f"{told['epochs']} epochs on {n} clips without labels"
+            log.summary(f"{plan.recipe}, {own.stream}: {learnt}")
 
 
 def train(
     settings: Settings,
     bench: Benchmark,
-    stream: str,
+    streams: list[str],
     device: torch.device,
     log: OfStream,
     checkpoint: training.Checkpoint,
-) -> tuple[nn.Module, list[float], int]:
-    """The encoder of one stream, its loss by epoch, and the number of clips it has seen."""
-    how, draws = settings.pretrain, settings.draws
-    clips = batches.load(bench, "train", stream, device)
+) -> tuple[methods.Method, training.Curves, int]:
+    """The method with its trained encoders, its losses by epoch, and how many clips it has seen."""
+    pretrain, draws = settings.pretrain, settings.draws
+    kind = methods.find(pretrain.method)
+    step = pretrain.frame_step if kind.learns else 1
+    clips = batches.load_streams(bench, "train", kind.inputs(streams), device, step)
     torch.manual_seed(draws)
-    network = backbones.build(bench.skeleton, settings.encoder, how.dropout).to(device)
-    if how.method == methods.UNTRAINED:
-        methods.settle(network, clips.x, how.batch_size, draws)
-        return network, [], len(clips)
-    people = batches.people(bench, "train") if how.batches == "by_person" else None
-    scores = batches.motion_scores(bench, "train", stream, device)
-    augmenting, mask = settings.augment.without(bench.without), settings.mask
-    views = AsmaViews(mask.strategy, bench.skeleton, augmenting, mask, settings.motion)
-    method = methods.build(network, views, how).to(device)
-    settings.run.accelerate(*method.children(), device=device)
-    history = training.fit(
-        method, lambda index, g: method.loss(clips.x[index], scores[index], g), len(clips), how,
-        run=settings.run, device=device, seed=draws, label=f"pretrain {bench.name} {stream}",
-        log=log, curve="barlow_twins", checkpoint=checkpoint, groups=people,
+    encoders = {
+        stream: backbones.build(bench.skeleton, settings.encoder, pretrain.dropout)
+        for stream in streams
+    }
+    augment = settings.augment.without(bench.without)
+    views = ViewConfig(bench.skeleton, augment, settings.mask, settings.motion)
+    method = kind(encoders, pretrain, views).to(device)
+    label = f"pretrain {bench.name} {log.stream}"
+    people = batches.people(bench, "train") if pretrain.batches == "by_person" else None
+    curves = methods.train(
+        method, clips, pretrain, run=settings.run, device=device, seed=draws, label=label,
+        log=log, checkpoint=checkpoint, people=people,
     )  # fmt: skip
-    return network, history, len(clips)
+    return method, curves, len(clips)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from asma import backbones, cli, evaluation, results, tracking, training
-from asma.backbones import Encoder
+from asma.backbones.base import Architecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.plan import Plan
@@ -24,7 +24,7 @@ class Settings:
     seed: int
     streams: list[str]
     run: Run
-    encoder: Encoder
+    encoder: Architecture
     probe: frozen.Probe
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from asma import cli, tracking
+from asma import cli, record, tracking
 from asma.data.synthetic import Synthesize, write_ntu, write_pku
 from asma.plan import Plan
 
@@ -24,7 +24,7 @@ def main(plan: Plan) -> None:
         counts = {"demo_ntu": write_ntu(ntu, settings), "demo_pku": write_pku(pku, settings)}
         log.metrics(counts)
         about = {"stage": "synthesize", "seed": settings.seed, "demonstration": True}
-        log.write(plan.folder / "metrics.json", {**about, **counts})
+        record.write(plan.folder / "metrics.json", {**about, **counts})
         log.summary(
             f"{counts['demo_ntu']['recordings']} recordings in {ntu} and "
             f"{counts['demo_pku']['instances']} instances in {pku}: a synthetic demonstration, "

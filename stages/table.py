@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asma import cli, tracking
+from asma import cli, record, tracking
 from asma.plan import Plan
 from asma.report import figures, headline, illustrations, page, players, tables
 from asma.report.collect import collect
@@ -39,7 +39,7 @@ def main(plan: Plan) -> None:
         for name, figure in drawn.items():
             figures.save(figure, out / "figures", name)
             log.artifact(out / "figures" / f"{name}.png")
-        log.write(out / "metrics.json", tables.summary(results))
+        record.write(out / "metrics.json", tables.summary(results))
         log.metrics({"results": len(results.rows)})
         log.summary(tables.terminal(results))
         log.summary(f"\nAll {len(results.rows)} results: {out / 'results.md'}, {out / 'index.html'}")

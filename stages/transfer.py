@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from asma import backbones, cli, evaluation, results, skeleton, tracking, training
-from asma.backbones import Encoder
+from asma.backbones.base import Architecture
 from asma.data import batches
 from asma.data.benchmarks import Benchmark
 from asma.plan import Plan
@@ -38,7 +38,7 @@ class Settings:
     seed: int
     streams: list[str]
     run: Run
-    encoder: Encoder
+    encoder: Architecture
     finetune: finetuned.Finetune
     fuse: frozen.Fuse
     transfer: Transfer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,43 @@ def test_a_main_that_takes_nothing_is_called_with_nothing(
     monkeypatch.setattr("sys.argv", ["stage"])
     cli.run(with_nothing)
     assert capsys.readouterr().out == "done\n"
+
+
+PROGRAM = """
+import atexit, gc
+from asma import cli
+
+atexit.register(lambda: print("exit handler,", gc.get_freeze_count() > 1000))
+
+def main() -> None:
+    assert gc.isenabled()
+    print("work")
+    FAIL
+
+gc.disable()  # as the package of stages does
+cli.run(main)
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("fail", "status", "out", "err"),
+    [
+        ("pass", 0, "work\nafter\nexit handler, True\n", ""),
+        ("raise ValueError('bad')", 1, "work\nexit handler, True\n", "error: bad\n"),
+    ],
+)
+def test_modules_are_no_garbage_to_be_looked_through_and_a_program_ends_as_any(
+    fail: str, status: int, out: str, err: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("FAIL", fail)],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, err)
 
 
 def test_an_expected_failure_ends_with_its_message_and_no_traceback(

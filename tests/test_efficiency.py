@@ -5,7 +5,7 @@ import torch
 from torch import Generator, nn
 
 from asma import backbones, efficiency, skeleton
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.fusion import Alignment, FeatureAlignment
 
 
@@ -42,7 +42,7 @@ def test_counting_leaves_the_module_as_it_was(training: bool) -> None:
 
 
 def test_what_the_inputs_hold_does_not_matter(generator: Generator) -> None:
-    net = backbones.build(skeleton.load("kinect_v1"), Encoder(width=4))
+    net = backbones.build(skeleton.load("kinect_v1"), StackArchitecture(width=4))
     nobody = torch.zeros(1, 3, 8, 20, 2)
     assert efficiency.count(net, nobody) == efficiency.count(net, torch.randn(nobody.shape, generator=generator))
 

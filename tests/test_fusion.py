@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.fusion import (
     HEADS,
     LINEAR,
@@ -89,7 +89,7 @@ def test_a_samples_logits_do_not_depend_on_its_batch(generator: Generator) -> No
 def test_from_clip_to_logits_a_sample_stands_alone(generator: Generator) -> None:
     torch.manual_seed(0)
     layout = skeleton.load("kinect_v1")
-    encoders = [backbones.build(layout, Encoder(width=4)).eval() for _ in range(2)]
+    encoders = [backbones.build(layout, StackArchitecture(width=4)).eval() for _ in range(2)]
     net = AlignedClassifier(256, 5, Alignment()).eval()
     x = torch.randn(3, 3, 16, 20, 2, generator=generator)
 
@@ -106,7 +106,7 @@ def test_three_streams_have_the_parameters_of_the_paper() -> None:
     one = 256 * 256 + 256
     assert parameters(FeatureAlignment(256, Alignment())) == 7 * one
     assert parameters(FeatureAlignment(256, Alignment(shared_output=False))) == 8 * one
-    encoder = parameters(backbones.build(skeleton.load("kinect_v2"), Encoder()))
+    encoder = parameters(backbones.build(skeleton.load("kinect_v2"), StackArchitecture()))
     assert 3 * (2 * encoder + 7 * one) == 6_309_912
     assert parameters(AlignedClassifier(256, 60, Alignment())) == 7 * one + 257 * 60
 
@@ -192,7 +192,8 @@ def test_every_head_gives_logits_of_tokens(name: str, generator: Generator) -> N
 @pytest.mark.parametrize("kind", backbones.TOKENS)
 def test_a_teacher_is_its_two_encoders_tokens_and_the_classifier(kind: str, generator: Generator) -> None:
     torch.manual_seed(0)
-    first, second = (backbones.build(skeleton.load("kinect_v1"), Encoder(width=4)).eval() for _ in range(2))
+    plan = StackArchitecture(width=4)
+    first, second = (backbones.build(skeleton.load("kinect_v1"), plan).eval() for _ in range(2))
     classifier = AlignedClassifier(256, 5, Alignment())
     net = Teacher(first, second, classifier, kind).eval()
     x = torch.randn(2, 3, 8, 20, 2, generator=generator)

@@ -7,12 +7,12 @@ import torch
 from torch import Generator, Tensor
 
 from asma import backbones, networks, skeleton, training
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 from asma.training import WeightsError
 
-HOW = Encoder(width=4)
+HOW = StackArchitecture(width=4)
 DISTILL = Distill(epochs=1, batch_size=2, learning_rate=0.1, layers=2, width=4, dim=8)
 
 
@@ -43,7 +43,8 @@ def test_networks_come_back_as_they_were_left(tmp_path: Path, x: Tensor) -> None
 
 
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
-    training.save_weights(tmp_path / "weights", encoder=backbones.build(SKELETON, Encoder(width=8)))
+    other = backbones.build(SKELETON, StackArchitecture(width=8))
+    training.save_weights(tmp_path / "weights", encoder=other)
     with pytest.raises(WeightsError, match="weights: does not fit this encoder"):
         networks.encoder(SKELETON, HOW, tmp_path / "weights")
     with pytest.raises(WeightsError, match="weights: does not fit this first"):

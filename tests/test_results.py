@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asma import backbones, efficiency, evaluation, results, skeleton
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
 from asma.evaluation import MismatchError
@@ -51,12 +51,9 @@ class Log:
     def summary(self, text: str) -> None:
         self.lines.append(text)
 
-    def write(self, path: Path, content: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
 
-
-TEST = Clips(["r1", "r2", "r3", "r4"], torch.tensor([0, 1, 2, 3]), torch.zeros(4, *BENCH.clip_shape))
+FRAMES = torch.full((4,), BENCH.clip_shape[1])
+TEST = Clips(["r1", "r2", "r3", "r4"], torch.arange(4), torch.zeros(4, *BENCH.clip_shape), FRAMES)
 
 
 def answers(*chosen: int) -> torch.Tensor:
@@ -194,7 +191,7 @@ def test_what_a_linear_head_costs() -> None:
 
 def test_what_is_judged_costs_the_sum_of_its_parts() -> None:
     torch.manual_seed(0)
-    encoder = backbones.build(BENCH.skeleton, Encoder())
+    encoder = backbones.build(BENCH.skeleton, StackArchitecture())
     own, head = results.cost_of(BENCH, encoder), results.linear_cost(encoder.dim, 7)
     assert own["params"] == sum(p.numel() for p in encoder.parameters())
     assert own["flops"] == 2 * own["macs"] > 0
@@ -211,7 +208,7 @@ def test_what_is_judged_costs_the_sum_of_its_parts() -> None:
 
 def test_heads_without_alignment_cost_their_linear_maps() -> None:
     torch.manual_seed(0)
-    encoder = backbones.build(BENCH.skeleton, Encoder())
+    encoder = backbones.build(BENCH.skeleton, StackArchitecture())
     own, D = results.cost_of(BENCH, encoder), encoder.dim
     tokens, how = results.example_tokens(BENCH, encoder, "time"), Alignment()
     hidden = as_large(D, 7, 7 * (D * D + D) + D * 7 + 7)
@@ -262,7 +259,7 @@ def test_streams_are_added_by_their_weights(tmp_path: Path) -> None:
 
 def test_streams_are_matched_by_name_not_by_place(tmp_path: Path) -> None:
     order = [2, 0, 3, 1]
-    turned = Clips([TEST.names[i] for i in order], TEST.labels[order], TEST.x)
+    turned = Clips([TEST.names[i] for i in order], TEST.labels[order], TEST.x, FRAMES)
     group = two_streams(tmp_path)
     (straight,) = results.add_streams(group, {"joint": 0.5, "bone": 0.6})
     logits = answers(5, 5, 2, 4)[order]
@@ -274,7 +271,7 @@ def test_streams_are_matched_by_name_not_by_place(tmp_path: Path) -> None:
 
 
 def test_streams_of_other_recordings_are_an_error_that_names_them(tmp_path: Path) -> None:
-    group = two_streams(tmp_path, Clips(["r1", "r2", "r3", "r9"], TEST.labels, TEST.x))
+    group = two_streams(tmp_path, Clips(["r1", "r2", "r3", "r9"], TEST.labels, TEST.x, FRAMES))
     with pytest.raises(MismatchError, match=r"joint lacks 1 recordings: r9; bone lacks 1 recordings: r4"):
         results.add_streams(group, {"joint": 0.6, "bone": 0.4})
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
+import importlib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
+import stages
 from asma.imports import Code
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,8 +44,10 @@ ROOMS = {
     "imports": "",
     "cli": "plan",
     "streamed": "",
-    "recorder": "",
-    "tracking": "recorder",
+    "record": "",
+    "mlflow_store": "",
+    "registry": "mlflow_store",
+    "tracking": "record mlflow_store",
     "losses": "",
     "evaluation": "",
     "efficiency": "",
@@ -62,7 +68,7 @@ ROOMS = {
     "params": "plan data",
     "grid": "plan params imports data backbones methods",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
-    "results": "streamed backbones data efficiency evaluation",
+    "results": "record streamed backbones data efficiency evaluation",
     "illustration": "skeleton masking data networks backbones fusion distillation training evaluation",
     "repro": "report",
 }
@@ -237,7 +243,7 @@ def test_imports_run_downwards(path: str) -> None:
     if path == "stages/plan.py":
         assert used == {"cli", "grid", "imports", "params", "plan", "report"}
     elif path in ("stages/table.py", "stages/ablations.py"):
-        assert used == {"cli", "plan", "tracking", "report"}
+        assert used - {"record"} == {"cli", "plan", "tracking", "report"}
     elif top == "stages":
         assert not any(f.startswith("stages/") for f in imported(path)), "a stage imports another"
         assert not used & {"report", "repro"}
@@ -273,11 +279,26 @@ def test_the_report_knows_neither_models_nor_mlflow() -> None:
         assert not libraries(path) & {"torch", "mlflow", "safetensors"}, path
 
 
-def test_only_the_recorder_knows_mlflow_and_only_when_it_is_needed() -> None:
-    assert [path for path in modules() if "mlflow" in libraries(path)] == ["asma/recorder.py"]
-    for path in ("asma/recorder.py", "asma/tracking.py"):
-        assert not libraries(path, at_once=True) & {"mlflow", "torch", "matplotlib", "numpy"}
-    assert not libraries("asma/recorder.py") & {"asma"}, "it is run by its path"
+def test_only_what_tracks_knows_mlflow_and_only_when_it_is_needed() -> None:
+    known = [path for path in modules() if "mlflow" in libraries(path)]
+    assert known == ["asma/mlflow_store.py", "asma/registry.py", "asma/tracking.py"]
+    for path in known:
+        assert "mlflow" not in libraries(path, at_once=True)
+    for path in ("asma/record.py", "asma/mlflow_store.py", "asma/tracking.py"):
+        others = libraries(path, at_once=True) - sys.stdlib_module_names
+        assert others <= {"__future__", "asma"}, "a stage that mirrors nothing needs nothing for it"
+
+
+@pytest.mark.parametrize(("first", "off"), [("-m", True), ("pytest", False), ("table.py", False)])
+def test_garbage_is_not_looked_for_while_the_command_of_a_stage_loads(
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+    off: bool,
+) -> None:
+    monkeypatch.setattr("sys.argv", [first])
+    importlib.reload(stages)
+    assert gc.isenabled() == (not off)
+    gc.enable()
 
 
 def test_readers_do_without_torch() -> None:

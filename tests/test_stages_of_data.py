@@ -42,8 +42,6 @@ class Log:
 
     def metrics(self, values: Any) -> None: ...
 
-    def write(self, path: Path, content: Any) -> None: ...
-
     def summary(self, text: str) -> None:
         self.said.append(text)
 

@@ -5,9 +5,10 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partialmethod
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,15 +19,24 @@ from torch import Generator, Tensor, nn
 
 from asma import skeleton, training
 from asma.backbones.stgcn import STGCN
-from asma.training import Checkpoint, Fit, NotFinite, Run, WeightsError
+from asma.training import (
+    Checkpoint,
+    Curves,
+    Fit,
+    Loss,
+    NotFinite,
+    Optimiser,
+    Run,
+    Schedule,
+    Step,
+    WeightsError,
+)
 
 CPU = torch.device("cpu")
 UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 N = 13
 X = torch.randn(N, 3, 6, 5, generator=Generator().manual_seed(1))
 Y = torch.arange(N) % 4
-
-Loss = Callable[[Tensor, Generator], Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -61,13 +71,13 @@ def loss_of(module: nn.Module, stop_at: int | None = None) -> Loss:
     """Cross-entropy of noisy clips; raises KeyboardInterrupt at a given call, as a kill would come."""
     calls = 0
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
+    def loss(step: Step) -> Tensor:
         nonlocal calls
         if calls == stop_at:
             raise KeyboardInterrupt
         calls += 1
-        noise = torch.randn(len(index), 3, 6, 5, generator=generator)
-        return F.cross_entropy(module(X[index] + 0.1 * noise), Y[index])
+        noise = torch.randn(len(step.index), 3, 6, 5, generator=step.generator)
+        return F.cross_entropy(module(X[step.index] + 0.1 * noise), Y[step.index])
 
     return loss
 
@@ -76,7 +86,7 @@ HOW = Fit(epochs=5, batch_size=4, learning_rate=0.02, weight_decay=1e-3, warmup_
 STEPS = 3  # an epoch: 4 + 4 + 4, the thirteenth alone is left out
 
 
-class Curves:
+class PointLog:
     def __init__(self) -> None:
         self.points: list[tuple[int, dict[str, float]]] = []
 
@@ -90,7 +100,7 @@ def train(
     *,
     stop_at: int | None = None,
     checkpoint: Checkpoint | None = None,
-    log: Curves | None = None,
+    log: PointLog | None = None,
     seed: int = 1,
     run: Run | None = None,
 ) -> list[float]:
@@ -98,7 +108,7 @@ def train(
     return training.fit(
         module, loss_of(module, stop_at), N, how, run=run or Run(), device=CPU, seed=seed, label="toy", log=log,
         curve="error", checkpoint=checkpoint,
-    )  # fmt: skip
+    )["error"]  # fmt: skip
 
 
 def trained(how: Fit = HOW, *, checkpoint: Checkpoint | None = None, seed: int = 1) -> Toy:
@@ -121,8 +131,11 @@ how = training.Fit(epochs=2, batch_size=2, learning_rate=0.1)
 run = training.Run(device="cpu")
 device, module = run.start(), nn.Linear(3, 2)
 kept = training.Checkpoint(Path(sys.argv[1]), "key")
-loss = lambda index, generator: module(zeros(len(index), 3)).sum()
+loss = lambda step: module(zeros(len(step.index), 3)).sum()
 training.fit(module, loss, 4, how, run=run, device=device, seed=1, label="toy", checkpoint=kept)
+sgd = training.Optimiser(name="sgd")
+other = training.Fit(epochs=1, batch_size=2, learning_rate=0.1, optimiser=sgd, clip_norm=1.0)
+training.fit(module, loss, 4, other, run=run, device=device, seed=1, label="toy")
 kept.restore(module, training.Adam(module.parameters()), amp.GradScaler("cpu", enabled=False))
 efficiency.count(module, zeros(1, 3))
 print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
@@ -205,7 +218,8 @@ def test_every_sample_comes_up_and_their_order_is_drawn() -> None:
 
 @pytest.mark.parametrize("size", [2, 4, 5, 50])
 def test_a_batch_of_groups_is_of_one_group_and_everybody_comes_up(size: int) -> None:
-    groups = torch.tensor([7] * 13 + [2] * 9 + [5] * 4)[torch.randperm(26, generator=Generator().manual_seed(1))]
+    order = torch.randperm(26, generator=Generator().manual_seed(1))
+    groups = torch.tensor([7] * 13 + [2] * 9 + [5] * 4)[order]
     parts = training.batches(26, size, Generator().manual_seed(3), groups=groups)
     assert all(len(groups[part].unique()) == 1 for part in parts)
     assert sorted(torch.cat(parts).tolist()) == list(range(26))
@@ -232,9 +246,11 @@ def test_a_group_of_a_single_sample_is_left_out() -> None:
 def test_fit_draws_its_batches_within_groups() -> None:
     groups, seen, module = torch.arange(N) % 3, [], Toy()
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        seen.append(index)
-        return loss_of(module, None)(index, generator)
+    def loss(step: Step) -> Tensor:
+        seen.append(step.index)
+        value = loss_of(module)(step)
+        assert isinstance(value, Tensor)
+        return value
 
     training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="toy", groups=groups)
     assert seen and all(len(groups[index].unique()) == 1 for index in seen)
@@ -248,7 +264,7 @@ def test_training_lowers_the_loss_and_ends_in_evaluation_mode() -> None:
 
 
 def test_the_log_gets_one_point_an_epoch_with_the_rate_of_that_epoch() -> None:
-    log = Curves()
+    log = PointLog()
     history = train(Toy(), log=log)
     assert [epoch for epoch, _ in log.points] == list(range(HOW.epochs))
     assert [told["error"] for _, told in log.points] == history
@@ -267,9 +283,9 @@ def test_the_order_is_drawn_anew_every_epoch_and_follows_the_seed() -> None:
     def orders(seed: int) -> list[list[int]]:
         module, seen = nn.Linear(1, 1), []
 
-        def loss(index: Tensor, generator: Generator) -> Tensor:
-            seen.append(index.tolist())
-            return module(torch.ones(len(index), 1)).mean()
+        def loss(step: Step) -> Tensor:
+            seen.append(step.index.tolist())
+            return module(torch.ones(len(step.index), 1)).mean()
 
         how = Fit(epochs=3, batch_size=20, learning_rate=0.1)
         training.fit(module, loss, 20, how, run=Run(), device=CPU, seed=seed, label="toy")
@@ -289,12 +305,13 @@ def test_what_needs_no_gradient_stays() -> None:
 def test_a_loss_that_is_not_finite_names_what_epoch_and_step(bad: float) -> None:
     module, calls = nn.Linear(3, 1), 0
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
+    def loss(step: Step) -> Tensor:
         nonlocal calls
         calls += 1
-        return module(torch.ones(len(index), 3)).mean() * (bad if calls == 2 * STEPS + 2 else 1.0)
+        value = module(torch.ones(len(step.index), 3)).mean()
+        return value * (bad if calls == 2 * STEPS + 2 else 1.0)
 
-    log = Curves()
+    log = PointLog()
     with pytest.raises(NotFinite) as caught:
         training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="probe joint", log=log, curve="linear")
     said = str(caught.value)
@@ -310,7 +327,7 @@ def test_a_fit_that_is_killed_and_taken_up_again_ends_as_if_never_stopped(tmp_pa
     checkpoint = Checkpoint(tmp_path / "a" / "toy.safetensors", "key")
     with pytest.raises(KeyboardInterrupt):
         train(Toy(), stop_at=stop_at, checkpoint=checkpoint)
-    log = Curves()
+    log = PointLog()
     assert train(again, checkpoint=checkpoint, log=log) == history
     assert [epoch for epoch, _ in log.points] == list(range(stop_at // STEPS, HOW.epochs))
     assert same(again, whole)
@@ -364,7 +381,7 @@ def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest
     checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
     module = Toy()
     optimiser = torch.optim.Adam(module.parameters())
-    checkpoint.save([0.5], module, optimiser, UNSCALED)
+    checkpoint.save({"loss": [0.5]}, module, optimiser, UNSCALED)
     before = checkpoint.path.read_bytes()
 
     def killed(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
@@ -373,9 +390,9 @@ def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(training, "save_file", killed)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save([0.5, 0.4], module, optimiser, UNSCALED)
+        checkpoint.save({"loss": [0.5, 0.4]}, module, optimiser, UNSCALED)
     assert checkpoint.path.read_bytes() == before
-    assert checkpoint.restore(module, optimiser, UNSCALED) == [0.5]
+    assert checkpoint.restore(module, optimiser, UNSCALED) == {"loss": [0.5]}
 
 
 @dataclass(frozen=True)
@@ -430,11 +447,11 @@ def test_checkpoints_stay_when_a_stage_fails_and_go_when_it_ends(project: Path) 
     optimiser = torch.optim.Adam(module.parameters())
     path = Path(".resume/pretrain/joint/encoder.safetensors")
     with pytest.raises(KeyboardInterrupt), training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
-        checkpoint("encoder").save([0.5], module, optimiser, UNSCALED)
+        checkpoint("encoder").save({"loss": [0.5]}, module, optimiser, UNSCALED)
         raise KeyboardInterrupt
     assert path.is_file()
     with training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
-        assert checkpoint("encoder").restore(module, optimiser, UNSCALED) == [0.5]
+        assert checkpoint("encoder").restore(module, optimiser, UNSCALED) == {"loss": [0.5]}
     assert not path.exists()
 
 
@@ -588,8 +605,8 @@ def test_the_precision_is_that_of_the_products(precision: str, dtype: torch.dtyp
 def test_the_loop_trains_in_the_precision_of_the_run() -> None:
     module, seen = nn.Linear(3, 1), []
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        out = module(torch.ones(len(index), 3))
+    def loss(step: Step) -> Tensor:
+        out = module(torch.ones(len(step.index), 3))
         seen.append(out.dtype)
         return out.float().square().mean()
 
@@ -622,6 +639,316 @@ def test_a_warm_up_that_leaves_no_epoch_to_learn_in_is_refused() -> None:
     with pytest.raises(ValueError, match=r"warmup_epochs: found 4, expected fewer than the 4 epochs"):
         Fit(epochs=4, batch_size=8, learning_rate=0.1, warmup_epochs=4)
     Fit(epochs=0, batch_size=8, learning_rate=0.1)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_is_torchs_step_by_step(nesterov: bool) -> None:
+    rule = Optimiser(name="sgd", momentum=0.8, nesterov=nesterov)
+    settings = replace(HOW, learning_rate=0.05, optimiser=rule)
+    ours, theirs = Toy(), Toy()
+    weights = [p for p in theirs.parameters() if p.requires_grad]
+    plain = torch.optim.SGD(weights, 0.05, 0.8, weight_decay=1e-3, nesterov=nesterov)
+    pairs = (plain, theirs), (training.optimiser_of(ours, settings), ours)
+    for step in range(3):
+        for optimiser, toy in pairs:
+            torch.manual_seed(step)
+            optimiser.zero_grad()
+            F.cross_entropy(toy(X), Y).backward()
+            optimiser.step()
+    assert same(ours, theirs) and not same(ours, Toy())
+
+
+def plain_loop(module: nn.Module, loss: Loss, n: int, settings: Fit, seed: int) -> list[float]:
+    """The loop of before it knew more than Adam and a cosine by epoch, written out."""
+    weights = [p for p in module.parameters() if p.requires_grad]
+    rate, decay = settings.learning_rate, settings.weight_decay
+    optimiser = torch.optim.Adam(weights, lr=rate, weight_decay=decay, fused=True)
+    means = []
+    module.train()
+    for epoch in range(settings.epochs):
+        rate = settings.learning_rate
+        if epoch < settings.warmup_epochs:
+            rate = rate * epoch / settings.warmup_epochs
+        else:
+            over = (epoch - settings.warmup_epochs) / (settings.epochs - settings.warmup_epochs)
+            rate = rate * 0.5 * (1 + math.cos(math.pi * over))
+        optimiser.param_groups[0]["lr"] = rate
+        torch.manual_seed(seed * 1_000_003 + epoch)
+        generator = Generator().manual_seed(seed * 1_000_003 + epoch)
+        shuffle = Generator().manual_seed(seed * 1_000_003 + epoch)
+        values = []
+        for index in torch.randperm(n, generator=shuffle).split(settings.batch_size):
+            if len(index) > 1:
+                optimiser.zero_grad()
+                value = loss(Step(index, epoch, generator))
+                assert isinstance(value, Tensor)
+                value.backward()
+                optimiser.step()
+                values.append(value.detach())
+        means.append(float(torch.stack(values).mean()))
+    return means
+
+
+def test_with_nothing_else_said_the_loop_is_the_plain_one_to_the_byte() -> None:
+    ours, plain = Toy(), Toy()
+    history = train(ours)
+    assert history == plain_loop(plain, loss_of(plain), N, HOW, seed=1)
+    assert same(ours, plain) and not same(ours, Toy())
+
+
+STEPS_AT = Schedule(shape="step", at=(0.6, 0.8), factor=0.1)
+
+
+def test_a_rate_by_steps_falls_at_shares_of_the_epochs() -> None:
+    settings = Fit(epochs=50, batch_size=8, learning_rate=0.05, schedule=STEPS_AT)
+    rates = [training.learning_rate(epoch, settings) for epoch in range(50)]
+    assert rates == pytest.approx([0.05] * 30 + [0.005] * 10 + [0.0005] * 10)
+    short = replace(settings, epochs=5)
+    expected = [0.05, 0.05, 0.05, 0.005, 0.0005]
+    assert [training.learning_rate(epoch, short) for epoch in range(5)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("share", "epochs", "epoch"), [(0.8333, 300, 250), (0.778, 451, 351)])
+def test_a_share_means_the_nearest_epoch(share: float, epochs: int, epoch: int) -> None:
+    settings = Fit(epochs=epochs, batch_size=8, learning_rate=1.0)
+    reached = [e for e in range(epochs) if settings.reached(share, e)]
+    assert reached[0] == epoch and len(reached) == epochs - epoch
+
+
+def test_a_constant_rate_stays_after_its_warm_up() -> None:
+    schedule = Schedule(shape="constant")
+    settings = Fit(epochs=4, batch_size=8, learning_rate=0.2, warmup_epochs=2, schedule=schedule)
+    rates = [training.learning_rate(epoch, settings) for epoch in range(4)]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.2])
+
+
+class Rates(training.Adam):
+    """Writes down the rate of each of its steps."""
+
+    seen: ClassVar[list[float]] = []
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        self.seen.append(self.param_groups[0]["lr"])
+        super().step()
+
+
+@pytest.mark.parametrize("by", ["epoch", "iteration"])
+def test_the_rate_is_set_by_epoch_or_iteration(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "Adam", Rates)
+    Rates.seen.clear()
+    settings = replace(HOW, epochs=4, warmup_epochs=1, schedule=Schedule(by=by))
+    train(Toy(), settings)
+    share = 1 / STEPS if by == "iteration" else 0.0
+    points = [epoch + step * share for epoch in range(4) for step in range(STEPS)]
+    expected = []
+    for point in points:
+        cosine = 0.01 + 0.01 * math.cos(math.pi * (point - 1) / 3)
+        expected.append(0.02 * point if point < 1 else cosine)
+    assert Rates.seen == pytest.approx(expected)
+
+
+def test_parts_of_a_batch_add_up_to_the_gradient_of_their_mean() -> None:
+    settings = Fit(epochs=1, batch_size=12, learning_rate=0.1, accumulate=3)
+    sgd = replace(settings, optimiser=Optimiser(name="sgd", momentum=0.0))
+    ours, plain, sizes = Toy(), Toy(), []
+
+    def loss(step: Step) -> Tensor:
+        sizes.append(len(step.index))
+        torch.manual_seed(len(sizes))  # dropout
+        return F.cross_entropy(ours(X[step.index]), Y[step.index])
+
+    history = training.fit(ours, loss, 12, sgd, run=Run(), device=CPU, seed=1, label="toy")
+    assert sizes == [4, 4, 4]
+    order = torch.randperm(12, generator=Generator().manual_seed(1_000_003))
+    total = torch.zeros(())
+    for number, part in enumerate(order.split(4), start=1):  # statistics of each by itself
+        torch.manual_seed(number)
+        total = total + F.cross_entropy(plain.train()(X[part]), Y[part]) / 3
+    total.backward()
+    assert history["loss"] == pytest.approx([total.item()])
+    for name, weight in plain.named_parameters():
+        if weight.grad is not None:
+            expected = weight - 0.1 * weight.grad
+            torch.testing.assert_close(ours.get_parameter(name), expected, msg=name)
+    for name, value in plain.named_buffers():
+        torch.testing.assert_close(ours.get_buffer(name), value, msg=name)
+
+
+@pytest.mark.parametrize(("n", "parts"), [(12, [4, 4, 4]), (7, [3, 2, 2]), (5, [3, 2]), (3, [3])])
+def test_no_part_of_a_batch_is_a_single_sample(n: int, parts: list[int]) -> None:
+    assert [len(part) for part in training._parts(torch.arange(n), 3)] == parts
+
+
+def gradient_norms(settings: Fit) -> dict[str, float]:
+    """Norms of the gradients of a step, as the optimiser sees them."""
+    torch.manual_seed(0)
+    a, b = nn.Linear(3, 2), nn.Linear(3, 2)
+    module = nn.ModuleDict({"a": a, "b": b})
+    for number, child in enumerate((a, b), start=1):
+        nn.init.constant_(child.weight, 0.5 * number)
+
+    def loss(step: Step) -> Tensor:
+        clips = torch.ones(len(step.index), 3)
+        return a(clips).square().mean() + 3 * b(clips).square().mean()
+
+    training.fit(module, loss, 4, settings, run=Run(), device=CPU, seed=1, label="toy")
+    norms = {}
+    for name, part in module.items():
+        gradients = [p.grad for p in part.parameters() if p.grad is not None]
+        norms[name] = float(torch.cat([g.flatten() for g in gradients]).norm())
+    return norms
+
+
+def test_a_gradient_is_shortened_to_the_norm_as_a_whole_or_child_by_child() -> None:
+    settings = Fit(epochs=1, batch_size=4, learning_rate=0.0)
+    free = gradient_norms(settings)
+    long = math.hypot(*free.values())
+    assert min(free.values()) > 2
+    whole = gradient_norms(replace(settings, clip_norm=2.0))
+    assert whole == pytest.approx({name: 2 * norm / long for name, norm in free.items()}, rel=1e-4)
+    each = gradient_norms(replace(settings, clip_norm=2.0, clip_by="child"))
+    assert each == pytest.approx({"a": 2.0, "b": 2.0}, rel=1e-4)
+    assert gradient_norms(replace(settings, clip_norm=2 * long)) == pytest.approx(free)
+
+
+def test_the_last_smaller_batch_can_be_left_out() -> None:
+    draw = Generator().manual_seed(3)
+    assert [len(part) for part in training.batches(10, 4, draw, drop_last=True)] == [4, 4]
+    assert [len(part) for part in training.batches(8, 4, draw, drop_last=True)] == [4, 4]
+    with pytest.raises(ValueError, match="drop_last: found 3 samples, expected a batch of 4"):
+        training.batches(3, 4, draw, drop_last=True)
+
+
+class Memory(nn.Module):
+    """A weight, a weight that follows it, a queue, and one weight under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.query = nn.Linear(4, 4)
+        self.twin = self.query
+        self.key = nn.Linear(4, 4).requires_grad_(False)
+        self.register_buffer("queue", torch.randn(5, 4))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        self.step = step
+        assert isinstance(self.queue, Tensor)
+        query = self.query(X[step.index].mean(dim=(2, 3)) @ torch.ones(3, 4))
+        return {
+            "near": (query - self.key(query).detach()).square().mean(),
+            "far": (query @ self.queue.T).square().mean(),
+        }
+
+    def after_step(self) -> None:
+        assert isinstance(self.queue, Tensor) and isinstance(self.written, Tensor)
+        with torch.no_grad():
+            self.key.weight.lerp_(self.query.weight, 0.1)
+            self.queue[self.written % 5] = self.key.weight[0]
+            self.written += 1
+
+
+MEMORY = Fit(
+    epochs=4,
+    batch_size=4,
+    learning_rate=0.01,
+    optimiser=Optimiser(name="sgd", nesterov=True),
+    schedule=Schedule(by="iteration"),
+)
+
+
+def remember(
+    checkpoint: Checkpoint | None = None,
+    stop_in: int | None = None,
+) -> tuple[Memory, Curves]:
+    module = Memory()
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        if step.epoch == stop_in:
+            raise KeyboardInterrupt
+        return module.loss(step)
+
+    history = training.fit(
+        module, loss, N, MEMORY, run=Run(), device=CPU, seed=1, label="toy", checkpoint=checkpoint,
+        after_step=module.after_step,
+    )  # fmt: skip
+    return module, history
+
+
+def test_what_a_module_remembers_is_taken_up_with_it(tmp_path: Path) -> None:
+    whole, history = remember()
+    assert whole.written == MEMORY.epochs * STEPS
+    checkpoint = Checkpoint(tmp_path / "memory.safetensors", "key")
+    with pytest.raises(KeyboardInterrupt):
+        remember(checkpoint, stop_in=2)
+    again, resumed = remember(checkpoint)
+    assert resumed == history and same(again, whole)
+    assert not torch.equal(whole.key.weight, Memory().key.weight)
+
+
+def test_every_part_of_a_loss_is_a_curve_beside_their_sum() -> None:
+    _, history = remember()
+    assert list(history) == ["loss", "loss_near", "loss_far"]
+    for total, near, far in zip(*history.values(), strict=True):
+        assert total == pytest.approx(near + far) and near != far
+
+
+def test_a_loss_of_one_part_is_one_curve() -> None:
+    module = nn.Linear(3, 1)
+    fit = Fit(epochs=1, batch_size=4, learning_rate=0.1)
+    history = training.fit(
+        module, lambda step: {"only": module(torch.ones(len(step.index), 3)).mean()}, 4, fit,
+        run=Run(), device=CPU, seed=1, label="toy", curve="error",
+    )  # fmt: skip
+    assert list(history) == ["error"]
+
+
+def test_a_part_that_is_not_finite_is_named() -> None:
+    module = nn.Linear(3, 1)
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        value = module(torch.ones(len(step.index), 3)).mean()
+        return {"good": value, "bad": value * (math.nan if step.epoch == 1 else 1)}
+
+    with pytest.raises(NotFinite, match="toy: loss_bad is nan at epoch 1, step 0 of 3"):
+        training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="toy")
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_a_part_that_comes_late_is_an_error(within: bool) -> None:
+    module, calls = nn.Linear(3, 1), 0
+
+    def loss(step: Step) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        value = module(torch.ones(len(step.index), 3)).mean()
+        parts = {"a": value, "b": value}
+        late = calls > 1 if within else step.epoch
+        return {**parts, "c": value} if late else parts
+
+    with pytest.raises(ValueError, match=r"the losses .*loss_c, expected loss, loss_a, loss_b as"):
+        training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="toy")
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Optimiser(name="lion"), "optimiser.name: found 'lion', expected one of adam"),
+        (lambda: Optimiser(name="sgd", momentum=1.0), "optimiser.momentum: found 1.0"),
+        (lambda: Optimiser(nesterov=True), "optimiser.nesterov: found true with adam"),
+        (lambda: Schedule(shape="line"), "schedule.shape: found 'line', expected one of cosine"),
+        (lambda: Schedule(by="day"), "schedule.by: found 'day', expected one of epoch, iteration"),
+        (lambda: Schedule(shape="step"), r"schedule.at: found \(\) for step, expected shares"),
+        (lambda: Schedule(at=(0.5,)), r"schedule.at: found \(0.5,\) for cosine, expected none"),
+        (lambda: Schedule(shape="step", at=(0.8, 0.6)), "schedule.at: found .* 0 to 1, ascending"),
+        (lambda: Schedule(shape="step", at=(351.0,)), "schedule.at: found .* 0 to 1, ascending"),
+        (lambda: replace(HOW, accumulate=3), "accumulate: found 3, expected at most half of"),
+        (lambda: replace(HOW, clip_by="layer"), "clip_by: found 'layer', expected one of all"),
+    ],
+)
+def test_a_wrong_value_of_the_loop_is_named(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()
 
 
 def test_what_was_frozen_can_learn_again_afterwards() -> None:

@@ -10,7 +10,7 @@ from asma import augment, motion, skeleton
 from asma.augment import Augment
 from asma.masking import Mask
 from asma.motion import Motion
-from asma.views import AsmaViews, View
+from asma.views import AsmaViews, View, ViewConfig, augmented
 
 SKELETON = skeleton.load("kinect_v2")
 OFF = Augment(crop=0, shear=0, rotate=0, tilt=0, flip=0)
@@ -28,7 +28,7 @@ def scores(generator: Generator) -> Tensor:
 
 
 def make(strategy: str = "lowdeg_highmot", augmenting: Augment = OFF, **mask: int | str) -> AsmaViews:
-    return AsmaViews(strategy, SKELETON, augmenting, replace(Mask(), **mask))  # type: ignore[arg-type]  # any field
+    return AsmaViews(ViewConfig(SKELETON, augmenting, replace(Mask(strategy), **mask)))  # type: ignore[arg-type]  # any field
 
 
 def numbered(N: int, T: int) -> Tensor:
@@ -106,7 +106,8 @@ def test_the_measure_of_the_scores_of_a_view_can_be_chosen(generator: Generator)
     x[:, 1, 2:, 0] = 20.0  # frame 1: one joint moves by 20; less in the mean, more in the mean square
     mask = Mask(joints=1, frames=1, score="view")
     for scoring, expected in ((Motion(last="zero"), 0), (Motion("squared", "zero"), 1)):
-        view = AsmaViews("lowdeg_highmot", SKELETON, OFF, mask, scoring)(x, torch.zeros(1, 4), generator).frame_masked
+        views = AsmaViews(ViewConfig(SKELETON, OFF, mask, scoring))
+        view = views(x, torch.zeros(1, 4), generator).frame_masked
         kept = [t for t in range(4) if t != expected]
         assert torch.equal(view.x, x[:, :, kept])
 
@@ -163,3 +164,15 @@ def test_views_leave_the_clips_as_they_were(x: Tensor, scores: Tensor, generator
 def test_masks_that_hide_everything_are_refused(x: Tensor, scores: Tensor, generator: Generator) -> None:
     with pytest.raises(ValueError, match="mask.frames"):
         make(frames=50)(x, scores, generator)
+
+
+def test_several_augmented_views_are_drawn_one_after_the_other(x: Tensor) -> None:
+    config = ViewConfig(SKELETON, Augment(proportions=0.2))
+    first, second = augmented(x, config, Generator().manual_seed(3), count=2)
+    generator = Generator().manual_seed(3)
+    mirror = torch.as_tensor(SKELETON.mirror)
+    both = augment.sides(x, mirror, config.augment)
+    for view in (first, second):
+        draw = augment.sample(config.augment, 4, 50, generator, 25 * 2)
+        torch.testing.assert_close(view, augment.apply(both, draw))
+    assert not torch.allclose(first, second)

@@ -4,15 +4,61 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from asma.skeleton import Skeleton
+
 ABSENT = ("computed", "skipped")
 
 
-class Backbone(nn.Module, ABC):
-    """Clips in, feature map out. A backbone says what it does with one body; bodies are averaged here.
+@dataclass(frozen=True)
+class Architecture:
+    """Section `encoder` of the parameters: what every backbone has; its own Settings add to it."""
+
+    ROW: ClassVar[tuple[str, str]] = ("backbone", "asma.backbones:find")
+
+    backbone: str  # a row of BACKBONES
+
+
+class Encoder(nn.Module, ABC):
+    """Clips in, feature map out, whatever lies between; most encoders are PerBody."""
+
+    Settings: ClassVar[type[Architecture]] = Architecture
+    dim: int  # D, width of the embedding
+    takes_joint_subsets: ClassVar[bool] = True  # whether `joints` may be given to `forward`
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> Encoder:
+        """The encoder of a skeleton by its own Settings; `dropout` acts in training alone.
+
+        A row of BACKBONES has it; an encoder that is in no table needs none. It draws its weights
+        by torch's own generator.
+        """
+        raise NotImplementedError(f"{cls.__name__} stands in no table of backbones")
+
+    @abstractmethod
+    def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
+        """x (N, C, T, V, M) with all V joints → (N, T′, V′, D).
+
+        joints: the V′ joints to keep, ascending; None keeps all. An encoder that takes no subsets
+        raises ValueError on them; one whose map has no joints has V′ = 1, and no frames T′ = 1.
+        """
+
+    def pool(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Feature map (N, T′, V′, D) → embedding (N, D): the mean over frames and joints.
+
+        lengths: (N,) valid frames of each clip, for encoders that are to look at no others; these
+        have a `pool` of their own.
+        """
+        return mean(features, 1, 2)
+
+
+class PerBody(Encoder):
+    """An encoder that says what it does with one body; bodies are averaged here.
 
     Recordings of one person hold a second body of zeros. With `absent` computed, which is what the
     public code does, it passes through like any other: batch normalisation sees it in training and
@@ -21,7 +67,6 @@ class Backbone(nn.Module, ABC):
     averaged; the first body stands for a clip in which nobody is.
     """
 
-    dim: int  # D, width of the embedding
     absent: str = "computed"  # one of ABSENT
 
     @abstractmethod

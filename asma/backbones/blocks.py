@@ -11,14 +11,44 @@ What nobody reads again is overwritten, because much of a training step is memor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones.base import Backbone
+from asma.backbones.base import ABSENT, Architecture, PerBody
 from asma.backbones.dropout import Dropout
 from asma.backbones.temporal import TemporalConvolution
+from asma.skeleton import Skeleton
+
+STRIDES = (1, 1, 1, 1, 2, 1, 1, 2, 1, 1)
+
+
+@dataclass(frozen=True)
+class StackArchitecture(Architecture):
+    """What the three rows of the paper's Table 4 are built by; they share all but the operator."""
+
+    backbone: str = "stgcn"
+    width: int = 16  # channels of the first blocks; the embedding has 256 whatever the width
+    partition: str = "max_hop"  # stgcn: how neighbours are split into subsets; see asma.skeleton
+    neighbours: int = 5  # dgcnn: how many joints are near a joint, itself one of them
+    absent: str = "computed"  # people who are not in a clip: see asma.backbones.base
+
+    def __post_init__(self) -> None:
+        for key in ("width", "neighbours"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"encoder.{key}: found {getattr(self, key)}, expected 1 or more")
+        if self.absent not in ABSENT:
+            known = ", ".join(ABSENT)
+            raise ValueError(f"encoder.absent: found {self.absent!r}, expected one of {known}")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of each block, one for each of STRIDES."""
+        h = self.width
+        return (h, h, h, h, 2 * h, 2 * h, 2 * h, 4 * h, 4 * h, 256)
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -84,11 +114,25 @@ class Block(nn.Module):
         return F.relu(y, inplace=True)
 
 
-class Stack(Backbone):
+class Stack(PerBody):
     """Blocks behind a batch normalisation of every joint's every channel.
 
     The first block has no residual and no dropout.
     """
+
+    Settings: ClassVar[type[Architecture]] = StackArchitecture
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, settings: Architecture, dropout: float) -> Stack:
+        assert isinstance(settings, StackArchitecture)
+        encoder = cls.of(skeleton, settings, dropout)
+        encoder.absent = settings.absent
+        return encoder
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> Stack:
+        """The stack with its own operator; a row of BACKBONES has it."""
+        raise NotImplementedError(f"{cls.__name__} stands in no table of backbones")
 
     def __init__(
         self,

@@ -22,8 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones import STRIDES, Encoder
-from asma.backbones.blocks import Block, Stack, channels_first
+from asma.backbones.blocks import STRIDES, Block, Stack, StackArchitecture, channels_first
 from asma.skeleton import Skeleton
 
 
@@ -95,6 +94,10 @@ class EdgeConvolution(nn.Module):
 class DGCNN(Stack):
     """The encoder with edge convolutions. channels and strides: a value a block; neighbours: k."""
 
+    @classmethod
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> DGCNN:
+        return cls(skeleton, settings.channels, STRIDES, dropout, settings.neighbours)
+
     def __init__(
         self,
         skeleton: Skeleton,
@@ -106,8 +109,3 @@ class DGCNN(Stack):
     ) -> None:
         block = partial(Block, partial(EdgeConvolution, neighbours=neighbours))
         super().__init__(len(skeleton), channels, strides, dropout, block, in_channels)
-
-
-def build(skeleton: Skeleton, how: Encoder, dropout: float) -> DGCNN:
-    """The row of BACKBONES."""
-    return DGCNN(skeleton, how.channels, STRIDES, dropout, how.neighbours)

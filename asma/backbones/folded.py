@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asma.backbones import stgcn
-from asma.backbones.base import Backbone
+from asma.backbones.base import PerBody
 from asma.backbones.blocks import Block, Stack, channels_first, channels_last, neighbour_rows, neighbour_sums
 from asma.backbones.dgcnn import EdgeConvolution, largest, nearest
 from asma.backbones.gin import Isomorphism
 
 
-def folded(encoder: Backbone) -> nn.Module:
+def folded(encoder: PerBody) -> nn.Module:
     """A frozen copy of an encoder for single bodies with all joints: x (B, T, V, C) → (B, T′, V′, D).
 
     Equal to `encoder.bodies` in evaluation mode within rounding. An encoder with an operator that has no form in
@@ -38,7 +38,7 @@ def folded(encoder: Backbone) -> nn.Module:
 class Unfolded(nn.Module):
     """Any encoder, one body at a time."""
 
-    def __init__(self, encoder: Backbone) -> None:
+    def __init__(self, encoder: PerBody) -> None:
         super().__init__()
         self.encoder = encoder
 

@@ -15,8 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones import STRIDES, Encoder
-from asma.backbones.blocks import Block, Stack, channels_first, channels_last, neighbour_sums
+from asma.backbones.blocks import (
+    STRIDES,
+    Block,
+    Stack,
+    StackArchitecture,
+    channels_first,
+    channels_last,
+    neighbour_sums,
+)
 from asma.skeleton import Skeleton
 
 
@@ -49,6 +56,10 @@ class Isomorphism(nn.Module):
 class GIN(Stack):
     """The encoder with graph isomorphism operators. channels and strides: a value a block."""
 
+    @classmethod
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> GIN:
+        return cls(skeleton, settings.channels, STRIDES, dropout)
+
     def __init__(
         self,
         skeleton: Skeleton,
@@ -60,8 +71,3 @@ class GIN(Stack):
         adjacency = torch.from_numpy(skeleton.hops == 1).float()
         block = partial(Block, partial(Isomorphism, adjacency=adjacency))
         super().__init__(len(skeleton), channels, strides, dropout, block, in_channels)
-
-
-def build(skeleton: Skeleton, how: Encoder, dropout: float) -> GIN:
-    """The row of BACKBONES."""
-    return GIN(skeleton, how.channels, STRIDES, dropout)

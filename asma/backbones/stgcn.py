@@ -10,8 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asma.backbones import STRIDES, Encoder, blocks
-from asma.backbones.blocks import Stack, neighbour_rows, neighbour_sums
+from asma.backbones import blocks
+from asma.backbones.blocks import (
+    STRIDES,
+    Stack,
+    StackArchitecture,
+    neighbour_rows,
+    neighbour_sums,
+)
 from asma.skeleton import Skeleton
 
 # C_in · C_out up to which a frame's graph convolution is one dense product, in 32 and in 16 bits
@@ -95,6 +101,10 @@ class STGCN(Stack):
     at 25 joints, 50 frames → 13.
     """
 
+    @classmethod
+    def of(cls, skeleton: Skeleton, settings: StackArchitecture, dropout: float) -> STGCN:
+        return cls(skeleton, settings.channels, STRIDES, dropout, settings.partition)
+
     def __init__(
         self,
         skeleton: Skeleton,
@@ -111,8 +121,3 @@ class STGCN(Stack):
     def adjacency(self) -> Tensor:
         """(K, V, V) of the whole skeleton, before any importance."""
         return cast(Block, self.blocks[0]).adjacency
-
-
-def build(skeleton: Skeleton, how: Encoder, dropout: float) -> STGCN:
-    """The row of BACKBONES."""
-    return STGCN(skeleton, how.channels, STRIDES, dropout, how.partition)

@@ -1,7 +1,8 @@
-"""Clips on the device: one tensor of one stream, from which every batch is cut."""
+"""Clips on the device: one tensor a stream, from which every batch is cut."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,16 +19,60 @@ class Clips:
     names: list[str]
     labels: Tensor  # (n,) int64
     x: Tensor  # (n, C, T, V, M) float32
+    lengths: Tensor  # (n,) int64, valid frames of each clip
 
     def __len__(self) -> int:
         return len(self.x)
 
 
+@dataclass(frozen=True, eq=False)
+class StreamClips:
+    """One part of a benchmark in one or several streams, on the device, for methods to learn."""
+
+    benchmark: Benchmark
+    part: str
+    labels: Tensor  # (n,) int64
+    lengths: Tensor  # (n,) int64, valid frames of each clip
+    x: dict[str, Tensor]  # stream → (n, C, T, V, M) float32
+    frame_step: int = 1  # x holds every so many of the benchmark's frames
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def motion_scores(self, stream: str) -> Tensor:
+        """Motion scores (n, T) of the clips in one stream, as the stage `motion` left them."""
+        scores = motion_scores(self.benchmark, self.part, stream, self.labels.device)
+        return scores[:, :: self.frame_step]
+
+
 def load(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Clips:
     """The `train` or `test` clips of a benchmark in one stream."""
+    several = load_streams(benchmark, part, [stream], device)
+    names = benchmark.names[benchmark.indices[part]].tolist()
+    return Clips(names, several.labels, several.x[stream], several.lengths)
+
+
+def load_streams(
+    benchmark: Benchmark,
+    part: str,
+    names: Sequence[str],
+    device: torch.device,
+    frame_step: int = 1,
+) -> StreamClips:
+    """The same in several streams; what is read is read once.
+
+    A frame_step of 2 keeps every second frame, from the first on. Bones and motion are those of
+    all frames, so that what is left looks as it does at the full rate.
+    """
     loaded = benchmark.part(part)
-    x = streams.derive(stream, torch.from_numpy(loaded.clips).to(device), benchmark.skeleton)
-    return Clips(loaded.names, torch.from_numpy(loaded.labels).to(device), x)
+    joint = torch.from_numpy(loaded.clips).to(device)
+    x = {
+        name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous()
+        for name in names
+    }
+    labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
+    kept = lengths.add(frame_step - 1).div(frame_step, rounding_mode="floor")
+    return StreamClips(benchmark, part, labels, kept, x, frame_step)
 
 
 def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.device) -> Tensor:
@@ -36,7 +81,7 @@ def motion_scores(benchmark: Benchmark, part: str, stream: str, device: torch.de
 
 
 def people(benchmark: Benchmark, part: str) -> Tensor | None:
-    """Who performs each of the same clips, (n,) int64; None, which is said, where no column tells."""
+    """Who performs each of the same clips, (n,) int64; None, and a word, where no column tells."""
     numbers = benchmark.people(part)
     if numbers is None:
         print(

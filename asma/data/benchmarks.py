@@ -48,6 +48,7 @@ class Part:
     names: list[str]
     labels: np.ndarray  # (n,) int64
     clips: np.ndarray  # (n, C, T, V, M) float32
+    lengths: np.ndarray  # (n,) int64, frames of each clip that are of its recording; the rest pads
 
 
 def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +154,11 @@ class Benchmark:
             for start, block in _blocks(file["clips/clips"]):
                 low, high = np.searchsorted(index, [start, start + len(block)])
                 clips[low:high] = block[index[low:high] - start]
-        return Part(self.names[index].tolist(), self.labels[index], clips)
+            if "lengths" in file["clips"]:
+                lengths = file["clips/lengths"][:][index].astype(np.int64)
+            else:  # recordings were brought to one length
+                lengths = np.full(len(index), self.clip_shape[1])
+        return Part(self.names[index].tolist(), self.labels[index], clips, lengths)
 
     def people(self, which: str) -> np.ndarray | None:
         """Who performs each recording of one part, (n,) int64 counted from 0.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from asma import networks
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.deployment import edge, inference
 from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
@@ -44,7 +44,7 @@ class Blueprint:
     name: str  # teacher or student
     skeleton: Skeleton
     classes: int
-    encoder: Encoder
+    encoder: StackArchitecture
     alignment: Alignment  # of a teacher
     distill: Distill  # of a student
     weights: Path

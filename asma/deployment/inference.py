@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asma.backbones import tokens
-from asma.backbones.base import Backbone, averaged, mean, present
+from asma.backbones.base import Encoder, PerBody, averaged, mean, present
 from asma.backbones.folded import folded
 from asma.distillation import Student
 from asma.fusion import Teacher
@@ -25,7 +25,7 @@ class Compact(nn.Module):
 
     def __init__(
         self,
-        encoders: Sequence[Backbone],
+        encoders: Sequence[Encoder],
         head: nn.Module,
         kind: str,
         clip_shape: tuple[int, ...],
@@ -34,12 +34,18 @@ class Compact(nn.Module):
         """head: gives logits of tokens (N, E, S, D) of E encoders, averaged over bodies; kind: of the tokens.
 
         clip_shape: (C, T, V, M) of the clips to come; the constant depends on the number of frames. dtype: of the
-        encoders; tokens, head and logits are float32.
+        encoders; tokens, head and logits are float32. Raises ValueError where one is not PerBody.
         """
         super().__init__()
         C, T, V, _ = self.shape = tuple(clip_shape)
-        self.skips = encoders[0].absent == "skipped"
-        self.encoders, self.dtype = nn.ModuleList(folded(encoder) for encoder in encoders).to(dtype), dtype
+        single = [encoder for encoder in encoders if isinstance(encoder, PerBody)]
+        if other := next((e for e in encoders if not isinstance(e, PerBody)), None):
+            raise ValueError(
+                f"deployment: found a {type(other).__name__}, which sees all bodies of a clip "
+                "at once; expected encoders of single bodies"
+            )
+        self.skips = single[0].absent == "skipped"
+        self.encoders, self.dtype = nn.ModuleList(map(folded, single)).to(dtype), dtype
         self.head, self.kind = copy.deepcopy(head), kind
         nobody = self._tokens(torch.zeros(1, T, V, C, device=next(head.parameters()).device))  # (1, E, S, D)
         self.nobody = nn.Parameter(nobody.clone())

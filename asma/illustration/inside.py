@@ -16,8 +16,8 @@ import torch
 from sklearn.manifold import TSNE
 from torch import Tensor, nn
 
-from asma.backbones import pool, tokens
-from asma.backbones.base import Backbone
+from asma.backbones import tokens
+from asma.backbones.base import Encoder
 from asma.distillation import Student
 from asma.fusion import AlignedClassifier, CrossAttention, Teacher
 from asma.illustration.judged import by_class
@@ -68,8 +68,8 @@ def fused_response(classifier: AlignedClassifier, a: Tensor, b: Tensor, kind: st
 def look(network: nn.Module, x: Tensor, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, D) and responses by joint (n, V) of clips x (n, C, T, V, M), in evaluation mode, float32.
 
-    network: a Backbone, a Student or a Teacher with aligned classifier; its embedding is what its head gets. Encoders
-    compute in the run's precision, alignment in full, as when they were judged.
+    network: an Encoder, a Student or a Teacher with aligned classifier; its embedding is what its
+    head gets. Encoders compute in the run's precision, alignment in full, as when judged.
     """
     network.eval()
     found: list[tuple[Tensor, Tensor]] = []
@@ -90,9 +90,10 @@ def _look(network: nn.Module, x: Tensor, run: Run) -> tuple[Tensor, Tensor]:
         a, b = feature_map(network.first), feature_map(network.second)
         fused = network.classifier.alignment(tokens(a, network.kind), tokens(b, network.kind))
         return fused, fused_response(network.classifier, a, b, network.kind)
-    assert isinstance(network, (Backbone, Student))
-    features = feature_map(network.encoder if isinstance(network, Student) else network)
-    return pool(features), response(features)
+    assert isinstance(network, (Encoder, Student))
+    encoder = network.encoder if isinstance(network, Student) else network
+    features = feature_map(encoder)
+    return encoder.pool(features), response(features)
 
 
 def highest_is_one(values: np.ndarray) -> np.ndarray:

@@ -5,22 +5,18 @@ The teacher is frozen and sees the same clean clips every epoch, so what it says
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from asma import losses, training
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.distillation import Distill, Student
 from asma.protocols.bench import Bench
 from asma.skeleton import Skeleton
-from asma.training import Fit
-
-Loss = Callable[[Tensor, Generator], Tensor]
-Curves = dict[str, list[float]]  # the mean loss of every epoch, by what was learnt
+from asma.training import Curves, Fit, Loss, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +34,7 @@ def distil(
     skeleton: Skeleton,
     lesson: Lesson,
     how: Distill,
-    like: Encoder,
+    like: StackArchitecture,
     temperature: float,
     bench: Bench,
 ) -> tuple[Student, Curves]:
@@ -58,9 +54,10 @@ def distil(
 def from_logits(student: Student, lesson: Lesson, how: Distill, temperature: float, bench: Bench) -> Curves:
     """Train the student towards the teacher's logits, Eq. 13–14."""
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        logits = student(lesson.x[index]).float()
-        return losses.distillation(logits, lesson.logits[index], temperature, how.direction, how.tempered, how.scaled)
+    def loss(step: Step) -> Tensor:
+        logits, teacher = student(lesson.x[step.index]).float(), lesson.logits[step.index]
+        forms = how.direction, how.tempered, how.scaled
+        return losses.distillation(logits, teacher, temperature, *forms)
 
     return _fit(student, loss, len(lesson.x), how, bench, "distillation")
 
@@ -71,8 +68,9 @@ def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) 
     projection = nn.Linear(D, d, bias=False, device=bench.device)
     both = nn.ModuleDict({"encoder": student.encoder, "projection": projection})
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        return losses.feature_distillation(student.embed(lesson.x[index]), projection(lesson.embedding[index]))
+    def loss(step: Step) -> Tensor:
+        teacher = projection(lesson.embedding[step.index])
+        return losses.feature_distillation(student.embed(lesson.x[step.index]), teacher)
 
     return _fit(both, loss, len(lesson.x), how.features.match, bench, "feature_distillation")
 
@@ -80,16 +78,15 @@ def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) 
 def from_labels(student: Student, lesson: Lesson, how: Fit, bench: Bench, name: str) -> Curves:
     """Train the whole student on the labels that are known, by cross-entropy."""
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        clips = lesson.known[index]
+    def loss(step: Step) -> Tensor:
+        clips = lesson.known[step.index]
         return F.cross_entropy(student(lesson.x[clips]).float(), lesson.labels[clips])
 
     return _fit(student, loss, len(lesson.known), how, bench, name)
 
 
 def _fit(module: nn.Module, loss: Loss, n: int, how: Fit, bench: Bench, name: str) -> Curves:
-    history = training.fit(
+    return training.fit(
         module, loss, n, how, run=bench.run, device=bench.device, seed=bench.seed, label=name,
         log=bench.log, curve=name, checkpoint=bench.checkpoint(name) if bench.checkpoint else None,
     )  # fmt: skip
-    return {name: history}

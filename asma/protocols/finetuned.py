@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from asma import augment, training
 from asma.augment import Augment
-from asma.backbones import check_dropout, pool
-from asma.backbones.base import Backbone
+from asma.backbones import check_dropout
+from asma.backbones.base import Encoder
 from asma.protocols.bench import Bench
-from asma.training import Checkpoint, Fit
+from asma.training import Checkpoint, Fit, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Finetune(Fit):
 
 
 def finetune(
-    encoder: Backbone,
+    encoder: Encoder,
     head: nn.Linear,
     x: Tensor,
     labels: Tensor,
@@ -55,12 +55,14 @@ def finetune(
     both = nn.ModuleDict({"encoder": encoder, "head": head})
     T, columns = x.shape[2], x.shape[3] * x.shape[4]
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        drawn = augment.sample(how.augment, len(index), T, generator, columns)
-        h = pool(encoder(augment.apply(augment.sides(x[index], mirror, how.augment), drawn)))
-        return F.cross_entropy(head(h).float(), labels[index])
+    def loss(step: Step) -> Tensor:
+        drawn = augment.sample(how.augment, len(step.index), T, step.generator, columns)
+        clips = augment.apply(augment.sides(x[step.index], mirror, how.augment), drawn)
+        h = encoder.pool(encoder(clips))
+        return F.cross_entropy(head(h).float(), labels[step.index])
 
-    return training.fit(
+    history = training.fit(
         both, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label=label,
         log=bench.log, curve=label, checkpoint=checkpoint,
     )  # fmt: skip
+    return history[label]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from asma import evaluation, training
 from asma.backbones import tokens
-from asma.backbones.base import Backbone
+from asma.backbones.base import Encoder
 from asma.fusion import HEADS, AlignedClassifier, Alignment
 from asma.protocols.bench import Bench, linear_head
-from asma.training import Fit
+from asma.training import Fit, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +72,21 @@ def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     return (train - mean) * scale, (test - mean) * scale
 
 
-def features(encoder: Backbone, x: Tensor, kind: str, bench: Bench) -> Tensor:
+def features(encoder: Encoder, x: Tensor, kind: str, bench: Bench) -> Tensor:
     """Tokens (n, S, D) of clean clips x (n, C, T, V, M) from a frozen encoder."""
     with training.frozen(encoder), bench.run.autocast(bench.device):
         return evaluation.embed(encoder, x, lambda h: tokens(h.float(), kind))
 
 
-def paired_features(encoders: Sequence[Backbone], x: Tensor, kind: str, bench: Bench) -> Tensor:
+def paired_features(encoders: Sequence[Encoder], x: Tensor, kind: str, bench: Bench) -> Tensor:
     """Tokens (n, 2, S, D) of clean clips from two frozen encoders."""
     return torch.stack([features(encoder, x, kind, bench) for encoder in encoders], dim=1)
 
 
-def embeddings(encoder: Backbone, x: Tensor, bench: Bench) -> Tensor:
+def embeddings(encoder: Encoder, x: Tensor, bench: Bench) -> Tensor:
     """Pooled embeddings (n, D) of clean clips from a frozen encoder."""
-    return features(encoder, x, "pooled", bench)[:, 0]
+    with training.frozen(encoder), bench.run.autocast(bench.device):
+        return evaluation.embed(encoder, x, lambda h: encoder.pool(h.float()))
 
 
 def classify(
@@ -99,8 +100,8 @@ def classify(
 ) -> tuple[Tensor, ...]:
     """Train a head on fixed features (n, …) by cross-entropy and return its logits of each of `tests`."""
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        return F.cross_entropy(head(train[index]), labels[index])
+    def loss(step: Step) -> Tensor:
+        return F.cross_entropy(head(train[step.index]), labels[step.index])
 
     training.fit(
         head, loss, len(train), how,

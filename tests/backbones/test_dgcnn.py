@@ -5,8 +5,8 @@ import torch
 from torch import Generator, Tensor
 
 from asma import backbones, efficiency, skeleton
-from asma.backbones import Encoder, dgcnn
-from asma.backbones.blocks import Block
+from asma.backbones import dgcnn
+from asma.backbones.blocks import Block, StackArchitecture
 from asma.backbones.dgcnn import DGCNN, EdgeConvolution, nearest
 from tests.backbones.alone import Alone
 
@@ -139,7 +139,8 @@ def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
 
 
 def test_the_encoder_is_built_by_its_name_with_as_many_neighbours_as_it_says() -> None:
-    for how, k in ((Encoder(backbone="dgcnn"), 5), (Encoder(backbone="dgcnn", neighbours=8), 8)):
+    wide = StackArchitecture("dgcnn", neighbours=8)
+    for how, k in ((StackArchitecture("dgcnn"), 5), (wide, 8)):
         net = backbones.build(V2, how)
         assert isinstance(net, DGCNN)
         assert {m.neighbours for m in net.modules() if isinstance(m, EdgeConvolution)} == {k}
@@ -147,9 +148,9 @@ def test_the_encoder_is_built_by_its_name_with_as_many_neighbours_as_it_says() -
 
 @pytest.mark.parametrize("layout", [V1, V2])
 def test_five_is_the_largest_neighbourhood_of_the_skeleton(layout: skeleton.Skeleton) -> None:
-    assert Encoder().neighbours == 1 + layout.degree.max()
+    assert StackArchitecture().neighbours == 1 + layout.degree.max()
 
 
 def test_no_neighbour_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="encoder.neighbours: found 0, expected 1 or more"):
-        Encoder(backbone="dgcnn", neighbours=0)
+        StackArchitecture(backbone="dgcnn", neighbours=0)

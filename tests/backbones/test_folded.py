@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import skeleton
-from asma.backbones.base import Backbone
+from asma.backbones.base import PerBody
 from asma.backbones.blocks import Block, Stack
 from asma.backbones.dgcnn import DGCNN
 from asma.backbones.folded import FoldedBlock, FoldedGraphConvolution, FoldedStack, NeighbourSums, folded
@@ -119,7 +119,7 @@ def test_an_operator_without_a_folded_form_is_left_as_it_is(lively: Lively, gene
 
 
 def test_another_backbone_is_copied_as_it_is(lively: Lively, generator: Generator) -> None:
-    class Other(Backbone):
+    class Other(PerBody):
         def __init__(self) -> None:
             super().__init__()
             self.dim = 3

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from asma import backbones, efficiency, skeleton
-from asma.backbones import Encoder
-from asma.backbones.blocks import Block
+from asma.backbones.blocks import Block, StackArchitecture
 from asma.backbones.gin import GIN, Isomorphism
 from asma.skeleton import Skeleton
 from tests.backbones.alone import Alone
@@ -130,7 +129,7 @@ def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
 
 
 def test_the_encoder_is_built_by_its_name_with_its_epsilons_at_zero() -> None:
-    net = backbones.build(V2, Encoder(backbone="gin"))
+    net = backbones.build(V2, StackArchitecture(backbone="gin"))
     assert isinstance(net, GIN)
     epsilons = [value for name, value in net.named_parameters() if name.endswith("epsilon")]
     assert len(epsilons) == 10 and all(value.requires_grad and not value.any() for value in epsilons)

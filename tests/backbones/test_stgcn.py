@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from asma import backbones, efficiency, skeleton
-from asma.backbones import Encoder, pool
+from asma.backbones import pool
+from asma.backbones.blocks import StackArchitecture
 from asma.backbones.stgcn import STGCN, Block, GraphConvolution
 
 V1, V2 = skeleton.load("kinect_v1"), skeleton.load("kinect_v2")
@@ -157,7 +158,7 @@ def test_sixteen_bit_precision_gives_nearly_the_same(generator: Generator) -> No
 
 
 def encoder(**how: int | float | str) -> STGCN:
-    net = backbones.build(V2, Encoder(**how))  # type: ignore[arg-type]  # any field
+    net = backbones.build(V2, StackArchitecture(**how))  # type: ignore[arg-type]  # any field
     assert isinstance(net, STGCN)
     return net
 
@@ -204,7 +205,7 @@ def test_weights_saved_before_have_a_place_and_a_seed_draws_what_it_drew() -> No
 
 
 def test_the_residuals_and_dropouts_are_those_of_the_public_code() -> None:
-    net = backbones.build(V2, Encoder(), 0.5)
+    net = backbones.build(V2, StackArchitecture(), 0.5)
     assert isinstance(net, STGCN)
     blocks = [block for block in net.blocks if isinstance(block, Block)]
     assert [block.has_residual for block in blocks] == [False] + [True] * 9

@@ -9,27 +9,35 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from asma import backbones, efficiency, skeleton, training
+from asma import backbones, efficiency, methods, skeleton, training
 from asma.augment import Augment
-from asma.backbones import BACKBONES, Encoder, pool, tokens
-from asma.backbones.base import Backbone, mean
+from asma.backbones import BACKBONES, pool, tokens
+from asma.backbones.base import PerBody, mean
+from asma.backbones.blocks import StackArchitecture
 from asma.backbones.dropout import Dropout
 from asma.backbones.folded import folded
 from asma.masking import Mask
-from asma.methods import Pretrain
-from asma.methods.asma import Asma
+from asma.methods import Batch
+from asma.methods.asma import Asma, AsmaSettings
 from asma.skeleton import LAYOUTS, Skeleton
 from asma.training import Checkpoint, Run
-from asma.views import AsmaViews
+from asma.views import ViewConfig
+from tests.methods.clips import MadeUp
 
 KINECT_V1 = skeleton.load("kinect_v1")
 Lively = Callable[[nn.Module, Tensor], None]
 
 
+def build(name: str, dropout: float = 0.0) -> PerBody:
+    network = backbones.build(KINECT_V1, StackArchitecture(name, width=4), dropout)
+    assert isinstance(network, PerBody)
+    return network
+
+
 @pytest.fixture(params=sorted(BACKBONES))
-def net(request: pytest.FixtureRequest) -> Backbone:
+def net(request: pytest.FixtureRequest) -> PerBody:
     torch.manual_seed(0)
-    return backbones.build(KINECT_V1, Encoder(backbone=request.param, width=4), 0.5)
+    return build(request.param, 0.5)
 
 
 @pytest.fixture
@@ -37,20 +45,20 @@ def x(generator: Generator) -> Tensor:
     return torch.randn(3, 3, 16, 20, 2, generator=generator)
 
 
-def test_clips_become_a_map_of_the_width_it_names(net: Backbone, x: Tensor) -> None:
+def test_clips_become_a_map_of_the_width_it_names(net: PerBody, x: Tensor) -> None:
     N, frames, joints, width = net.eval()(x).shape
     assert (N, joints, width) == (3, 20, net.dim)
     assert 1 <= frames <= 16
 
 
-def test_any_joints_can_leave_and_any_number_of_frames_come(net: Backbone, x: Tensor) -> None:
+def test_any_joints_can_leave_and_any_number_of_frames_come(net: PerBody, x: Tensor) -> None:
     net.eval()
     assert net(x, torch.tensor([0, 1, 2, 19])).shape[2] == 4
     assert net(x[:, :, :9]).shape[1] < net(x).shape[1]
     assert net(x[..., :1]).shape == net(x).shape
 
 
-def test_hidden_joints_and_other_samples_have_no_say(net: Backbone, x: Tensor) -> None:
+def test_hidden_joints_and_other_samples_have_no_say(net: PerBody, x: Tensor) -> None:
     net.eval()
     kept = torch.tensor([v for v in range(20) if v != 5])
     other = x.clone()
@@ -58,7 +66,7 @@ def test_hidden_joints_and_other_samples_have_no_say(net: Backbone, x: Tensor) -
     torch.testing.assert_close(net(other, kept)[0], net(x, kept)[0], rtol=1e-4, atol=1e-6)
 
 
-def test_every_weight_learns_and_stays_finite(net: Backbone, x: Tensor) -> None:
+def test_every_weight_learns_and_stays_finite(net: PerBody, x: Tensor) -> None:
     net.train()
     (pool(net(x)).square().sum()).backward()
     for name, weight in net.named_parameters():
@@ -72,7 +80,7 @@ def test_every_layout_and_plan_gives_thirteen_tokens_of_fifty_frames(
     name: str, layout: str, generator: Generator
 ) -> None:
     V = len(skeleton.load(layout))
-    net = backbones.build(skeleton.load(layout), Encoder(backbone=name, width=3)).eval()
+    net = backbones.build(skeleton.load(layout), StackArchitecture(backbone=name, width=3)).eval()
     with torch.no_grad():
         features = net(torch.randn(1, 3, 50, V, 1, generator=generator))
     assert features.shape == (1, 13, V, 256) and net.dim == 256
@@ -81,7 +89,7 @@ def test_every_layout_and_plan_gives_thirteen_tokens_of_fifty_frames(
 def test_all_but_the_spatial_operator_is_the_same() -> None:
     parts = []
     for name in BACKBONES:
-        state = backbones.build(KINECT_V1, Encoder(backbone=name, width=4)).state_dict()
+        state = build(name).state_dict()
         parts.append({k: v.shape for k, v in state.items() if ".graph." not in k and "importance" not in k})
         assert len(parts[-1]) < len(state)
     assert all(part == parts[0] for part in parts)
@@ -121,7 +129,7 @@ def test_removing_joints_is_building_on_what_is_left_of_the_skeleton(
     layout = skeleton.load("kinect_v2")
     smaller, kept = without_hands(layout)
     assert len(kept) == 19 and (smaller.hops >= 0).all()
-    how = Encoder(backbone=name, width=4)
+    how = StackArchitecture(backbone=name, width=4)
     net, other = backbones.build(layout, how).double(), backbones.build(smaller, how).double()
     x = torch.randn(3, 3, 10, 25, 2, generator=generator, dtype=torch.float64)
     lively(net, x)
@@ -138,14 +146,18 @@ def test_removing_joints_is_building_on_what_is_left_of_the_skeleton(
     torch.testing.assert_close(found, expected)
 
 
-def test_a_sample_does_not_depend_on_its_batch(net: Backbone, x: Tensor, lively: Lively) -> None:
+def test_a_sample_does_not_depend_on_its_batch(net: PerBody, x: Tensor, lively: Lively) -> None:
     lively(net, x)
     together = net(x)
     for n in range(len(x)):
         torch.testing.assert_close(net(x[n : n + 1])[0], together[n], rtol=1e-4, atol=1e-5)
 
 
-def test_sixteen_bit_products_give_nearly_the_same_and_train(net: Backbone, x: Tensor, lively: Lively) -> None:
+def test_sixteen_bit_products_give_nearly_the_same_and_train(
+    net: PerBody,
+    x: Tensor,
+    lively: Lively,
+) -> None:
     lively(net, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = pool(net(x))
@@ -159,7 +171,12 @@ def test_sixteen_bit_products_give_nearly_the_same_and_train(net: Backbone, x: T
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_form_for_inference_says_the_same(net: Backbone, x: Tensor, lively: Lively, dtype: torch.dtype) -> None:
+def test_the_form_for_inference_says_the_same(
+    net: PerBody,
+    x: Tensor,
+    lively: Lively,
+    dtype: torch.dtype,
+) -> None:
     lively(net, x)
     one = x[..., 0].permute(0, 2, 3, 1)
     found, expected = folded(net).to(dtype)(one.to(dtype)), net.bodies(one).detach()
@@ -168,7 +185,7 @@ def test_the_form_for_inference_says_the_same(net: Backbone, x: Tensor, lively: 
     assert (pool(found.float()) - pool(expected)).norm() < 0.03 * pool(expected).norm()
 
 
-def test_what_is_counted_is_what_is_computed(net: Backbone, x: Tensor, lively: Lively) -> None:
+def test_what_is_counted_is_what_is_computed(net: PerBody, x: Tensor, lively: Lively) -> None:
     lively(net, x)
     expected = net(x)
     for module in net.modules():
@@ -177,33 +194,38 @@ def test_what_is_counted_is_what_is_computed(net: Backbone, x: Tensor, lively: L
     torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_two_bodies_cost_twice_one_and_half_the_frames_half(net: Backbone) -> None:
+def test_two_bodies_cost_twice_one_and_half_the_frames_half(net: PerBody) -> None:
     one, two = (efficiency.count(net, torch.zeros(1, 3, 16, 20, M)) for M in (1, 2))
     assert two["macs"] == 2 * one["macs"] > 0
     assert one["params"] == sum(weight.numel() for weight in net.parameters())
     assert 2 * efficiency.count(net, torch.zeros(1, 3, 8, 20, 1))["macs"] == one["macs"]
 
 
-def pretrained(name: str, x: Tensor, epochs: int, checkpoint: Checkpoint | None = None) -> dict[str, Tensor]:
+def pretrained(
+    name: str,
+    x: Tensor,
+    epochs: int,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, Tensor]:
     """The weights after so many epochs of a plan of two."""
     torch.manual_seed(0)
-    net = backbones.build(KINECT_V1, Encoder(backbone=name, width=4))
-    views = AsmaViews("highdeg_lowmot", KINECT_V1, Augment(), Mask(joints=5, frames=4))
-    how = Pretrain(epochs=2, batch_size=3, learning_rate=0.01, projector=8)
-    method = Asma(net, views, how)
-    scores = torch.rand(len(x), x.shape[2], generator=Generator().manual_seed(1))
+    net = build(name)
+    views = ViewConfig(KINECT_V1, Augment(), Mask("highdeg_lowmot", joints=5, frames=4))
+    settings = AsmaSettings(epochs=2, batch_size=3, learning_rate=0.01, projector=8)
 
-    def loss(index: Tensor, generator: Generator) -> Tensor:
-        if epochs < how.epochs and generator.initial_seed() % 1_000_003 == epochs:
-            raise KeyboardInterrupt
-        return method.loss(x[index], scores[index], generator)
+    class Stopped(Asma):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            if epochs < settings.epochs and batch.epoch == epochs:
+                raise KeyboardInterrupt
+            return super().loss(batch)
 
     run = Run()
     before = torch.get_deterministic_debug_mode()
     try:
-        training.fit(
-            method, loss, len(x), how, run=run, device=run.start(), seed=0, label="test", checkpoint=checkpoint
-        )
+        methods.train(
+            Stopped({"joint": net}, settings, views), MadeUp.of(x), settings,
+            run=run, device=run.start(), seed=0, label="test", checkpoint=checkpoint,
+        )  # fmt: skip
     finally:
         torch.set_deterministic_debug_mode(before)
     return net.state_dict()
@@ -224,22 +246,25 @@ def test_pretraining_repeats_itself_and_is_taken_up_where_it_was_stopped(
         assert torch.equal(resumed[key], value), key
 
 
-def test_weights_come_back_from_their_file(net: Backbone, x: Tensor, lively: Lively, tmp_path: Path) -> None:
+def test_weights_come_back_from_their_file(
+    net: PerBody,
+    x: Tensor,
+    lively: Lively,
+    tmp_path: Path,
+) -> None:
     lively(net, x)
     training.save_weights(tmp_path / "weights.safetensors", encoder=net)
-    name = next(name for name in BACKBONES if type(backbones.build(KINECT_V1, Encoder(name, width=4))) is type(net))
-    other = backbones.build(KINECT_V1, Encoder(name, width=4)).eval()
+    name = next(name for name in BACKBONES if type(build(name)) is type(net))
+    other = build(name).eval()
     training.load_weights(tmp_path / "weights.safetensors", encoder=other)
     assert torch.equal(other(x), net(x))
     wrong = next(key for key in BACKBONES if key != name)
     with pytest.raises(training.WeightsError, match="does not fit this encoder"):
-        training.load_weights(
-            tmp_path / "weights.safetensors", encoder=backbones.build(KINECT_V1, Encoder(wrong, width=4))
-        )
+        training.load_weights(tmp_path / "weights.safetensors", encoder=build(wrong))
 
 
 @pytest.mark.slow
-def test_a_compiler_follows_the_whole_network(net: Backbone, x: Tensor) -> None:
+def test_a_compiler_follows_the_whole_network(net: PerBody, x: Tensor) -> None:
     assert torch._dynamo.explain(net)(x, torch.arange(3, 17)).graph_break_count == 0
 
 
@@ -260,7 +285,7 @@ def with_absent(x: Tensor, who: str) -> Tensor:
     return x
 
 
-def count_bodies(net: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def count_bodies(net: PerBody, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bodies the encoder computes, a number a call from now on."""
     computed: list[int] = []
     bodies = net.bodies
@@ -276,7 +301,7 @@ def count_bodies(net: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("who", ABSENT)
 @pytest.mark.parametrize("kept", [None, [0, 1, 2, 7, 19]])
 def test_absent_bodies_are_computed_once_with_the_same_answer(
-    net: Backbone,
+    net: PerBody,
     x: Tensor,
     who: str,
     kept: list[int] | None,
@@ -297,7 +322,7 @@ def test_absent_bodies_are_computed_once_with_the_same_answer(
 
 
 def test_absent_bodies_count_in_training_and_for_gradients(
-    net: Backbone, x: Tensor, monkeypatch: pytest.MonkeyPatch
+    net: PerBody, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = with_absent(x, "the second of some")
     computed = count_bodies(net, monkeypatch)
@@ -310,7 +335,11 @@ def test_absent_bodies_count_in_training_and_for_gradients(
 
 
 @pytest.mark.slow
-def test_an_exported_graph_takes_any_batch_whoever_is_there(net: Backbone, x: Tensor, lively: Lively) -> None:
+def test_an_exported_graph_takes_any_batch_whoever_is_there(
+    net: PerBody,
+    x: Tensor,
+    lively: Lively,
+) -> None:
     lively(net, x)
     with torch.no_grad():
         example = with_absent(x, "the second of some")[:2]
@@ -326,19 +355,19 @@ def test_the_same_seed_builds_the_same_network(name: str) -> None:
     built = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        built.append(backbones.build(KINECT_V1, Encoder(backbone=name, width=4)).state_dict())
+        built.append(build(name).state_dict())
     assert all(torch.equal(built[0][key], built[1][key]) for key in built[0])
     assert not all(torch.equal(built[0][key], built[2][key]) for key in built[0])
 
 
 def test_an_unknown_backbone_is_an_error_that_names_the_known() -> None:
     with pytest.raises(ValueError, match="encoder.backbone: found 'gru', expected one of stgcn, gin, dgcnn"):
-        backbones.build(KINECT_V1, Encoder(backbone="gru"))
+        backbones.build(KINECT_V1, StackArchitecture(backbone="gru"))
 
 
 def test_an_unknown_partition_is_an_error() -> None:
     with pytest.raises(ValueError, match="partition: found 'near'"):
-        backbones.build(KINECT_V1, Encoder(partition="near"))
+        backbones.build(KINECT_V1, StackArchitecture(partition="near"))
 
 
 def test_tokens_are_frames_or_frames_and_joints_or_one(generator: Generator) -> None:
@@ -370,7 +399,7 @@ def test_the_mean_is_a_mean_in_value_and_gradient(dims: tuple[int, ...], generat
     torch.testing.assert_close(a, b)
 
 
-def one_by_one(net: Backbone, x: Tensor) -> Tensor:
+def one_by_one(net: PerBody, x: Tensor) -> Tensor:
     """`absent: skipped` by its definition, in evaluation: a body at a time, averaged over who is there."""
     found = []
     for clip in x:
@@ -387,7 +416,7 @@ def mixed(x: Tensor) -> Tensor:
     return x
 
 
-def test_who_is_skipped_has_no_say(net: Backbone, mixed: Tensor, lively: Lively) -> None:
+def test_who_is_skipped_has_no_say(net: PerBody, mixed: Tensor, lively: Lively) -> None:
     lively(net, mixed)
     computed = net(mixed)
     net.absent = "skipped"
@@ -398,7 +427,7 @@ def test_who_is_skipped_has_no_say(net: Backbone, mixed: Tensor, lively: Lively)
     torch.testing.assert_close(net(swapped), net(mixed), rtol=1e-4, atol=1e-5)
 
 
-def test_who_is_skipped_is_not_normalised_over_either(net: Backbone, mixed: Tensor) -> None:
+def test_who_is_skipped_is_not_normalised_over_either(net: PerBody, mixed: Tensor) -> None:
     net.absent = "skipped"
     for module in net.modules():
         if isinstance(module, Dropout):
@@ -408,7 +437,7 @@ def test_who_is_skipped_is_not_normalised_over_either(net: Backbone, mixed: Tens
 
 
 def test_a_traced_network_skips_the_same_people(
-    net: Backbone, mixed: Tensor, lively: Lively, monkeypatch: pytest.MonkeyPatch
+    net: PerBody, mixed: Tensor, lively: Lively, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lively(net, mixed)
     net.absent = "skipped"
@@ -417,7 +446,7 @@ def test_a_traced_network_skips_the_same_people(
     torch.testing.assert_close(net(mixed), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_clip_of_nobody_is_its_first_body(net: Backbone, x: Tensor, lively: Lively) -> None:
+def test_a_clip_of_nobody_is_its_first_body(net: PerBody, x: Tensor, lively: Lively) -> None:
     lively(net, x)
     net.absent = "skipped"
     empty = torch.zeros_like(x)
@@ -427,12 +456,13 @@ def test_a_clip_of_nobody_is_its_first_body(net: Backbone, x: Tensor, lively: Li
 
 def test_absent_is_computed_or_skipped() -> None:
     with pytest.raises(ValueError, match=r"encoder\.absent: found 'left', expected one of computed, skipped"):
-        Encoder(absent="left")
-    assert backbones.build(KINECT_V1, Encoder(width=2, absent="skipped")).absent == "skipped"
+        StackArchitecture(absent="left")
+    skipping = backbones.build(KINECT_V1, StackArchitecture(width=2, absent="skipped"))
+    assert isinstance(skipping, PerBody) and skipping.absent == "skipped"
 
 
 def test_a_compiler_in_training_normalises_over_the_same_people(
-    net: Backbone, mixed: Tensor, monkeypatch: pytest.MonkeyPatch
+    net: PerBody, mixed: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net.absent = "skipped"
     found = []

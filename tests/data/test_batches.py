@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -43,6 +45,43 @@ def test_people_are_told_apart_or_said_to_be_unknown(
     monkeypatch.setattr(bench, "person", "actor")
     assert batches.people(bench, "train") is None
     assert "toy_xsub: its recordings have no column 'actor'" in capsys.readouterr().out
+
+
+def test_lengths_are_all_frames_unless_the_clips_know_better(benchmark_file: Path) -> None:
+    bench = Benchmark(benchmark_file)
+    clips = batches.load(bench, "train", "joint", CPU)
+    assert clips.lengths.tolist() == [4] * 5 and clips.lengths.dtype == torch.int64
+    with h5py.File(benchmark_file.parents[1] / "clips" / "toy.h5", "a") as file:
+        file["lengths"] = np.array([4, 3, 2, 1, 4, 3, 2], np.int32)
+    # subjects 3, 1, 2, 1, 3, 2, 1, of whom the second is for testing
+    assert batches.load(bench, "train", "joint", CPU).lengths.tolist() == [4, 3, 1, 4, 2]
+    assert batches.load_streams(bench, "test", ["bone"], CPU).lengths.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(
+    step: int, benchmark_file: Path
+) -> None:
+    bench = Benchmark(benchmark_file)
+    with h5py.File(benchmark_file.parents[1] / "clips" / "toy.h5", "a") as file:
+        file["lengths"] = np.array([4, 3, 2, 1, 4, 3, 2], np.int32)
+    kept = batches.load_streams(bench, "train", ["motion"], CPU, frame_step=step)
+    full = batches.load_streams(bench, "train", ["motion"], CPU)
+    frames = list(range(0, 4, step))
+    assert torch.equal(kept.x["motion"], full.x["motion"][:, :, frames])
+    assert torch.equal(kept.motion_scores("motion"), full.motion_scores("motion")[:, frames])
+    valid = [sum(frame < length for frame in frames) for length in full.lengths.tolist()]
+    assert kept.lengths.tolist() == valid
+
+
+def test_several_streams_are_of_the_same_clips_in_the_same_order(benchmark_file: Path) -> None:
+    bench = Benchmark(benchmark_file)
+    several = batches.load_streams(bench, "train", ["motion", "joint"], CPU)
+    assert list(several.x) == ["motion", "joint"] and len(several) == 5
+    for stream, x in several.x.items():
+        one = batches.load(bench, "train", stream, CPU)
+        assert torch.equal(x, one.x) and torch.equal(several.labels, one.labels)
+        assert several.motion_scores(stream).tolist() == bench.motion("train", stream).tolist()
 
 
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1, 0, 2, 2, 0, 1, 0] * 5)  # 30 of the first class, 15 of the others

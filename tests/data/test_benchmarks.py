@@ -151,7 +151,7 @@ def test_a_benchmark_says_what_its_set_is(benchmark_file: Path) -> None:
     assert bench.counts() == {"n_train": 5, "n_test": 2}
 
 
-def test_who_performs_is_numbered_from_the_column_that_the_set_names(toy: Path, benchmark_file: Path) -> None:
+def test_who_performs_is_numbered_from_the_column_of_the_set(benchmark_file: Path) -> None:
     people = Benchmark(benchmark_file).people("train")
     assert people is not None and people.dtype == np.int64
     subjects = np.array(SUBJECTS)[TRAIN]
@@ -161,7 +161,8 @@ def test_who_performs_is_numbered_from_the_column_that_the_set_names(toy: Path, 
 def test_nobody_says_who_performs_where_there_is_no_such_column(toy: Path) -> None:
     path, set_ = toy / "benchmarks" / "toy_other.h5", replace(SET, person="actor")
     split = Split(column="subject", train=[1])
-    benchmarks.write(path, "toy_other", set_, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    sources = [toy / kind / "toy.h5" for kind in ("clips", "motion")]
+    benchmarks.write(path, "toy_other", set_, split, *sources)
     assert Benchmark(path).people("train") is None
 
 

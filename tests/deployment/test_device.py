@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, evaluation, skeleton, training
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.data.batches import Clips
 from asma.deployment import device, edge, footprint, forms, inference
 from asma.deployment.device import Export, ExportError
@@ -45,11 +45,12 @@ def clips(n: int, seed: int = 3) -> Tensor:
 
 @pytest.fixture
 def test() -> Clips:
-    return Clips([f"clip{i}" for i in range(11)], torch.arange(11) % CLASSES, clips(11))
+    x, labels = clips(11), torch.arange(11) % CLASSES
+    return Clips([f"clip{i}" for i in range(11)], labels, x, torch.full((11,), x.shape[2]))
 
 
 def plan(name: str, weights: Path) -> Blueprint:
-    return Blueprint(name, V1, CLASSES, Encoder(width=4), Alignment(), DISTILL, weights)
+    return Blueprint(name, V1, CLASSES, StackArchitecture(width=4), Alignment(), DISTILL, weights)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,9 @@ def student(lively: Lively, tmp_path_factory: pytest.TempPathFactory) -> Bluepri
 @pytest.fixture(scope="module")
 def teacher(lively: Lively, tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
     torch.manual_seed(0)
-    parts: dict[str, nn.Module] = {name: backbones.build(V1, Encoder(width=4)) for name in ("first", "second")}
+    parts: dict[str, nn.Module] = {
+        name: backbones.build(V1, StackArchitecture(width=4)) for name in ("first", "second")
+    }
     for part in parts.values():
         lively(part, clips(32, seed=1))
     path = tmp_path_factory.mktemp("teacher") / "weights.safetensors"

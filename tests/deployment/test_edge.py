@@ -15,7 +15,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, evaluation, skeleton
-from asma.backbones import BACKBONES, Encoder
+from asma.backbones import BACKBONES
+from asma.backbones.blocks import StackArchitecture
 from asma.deployment import edge, inference
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
@@ -45,7 +46,7 @@ def student(lively: Lively) -> Student:
 
 def teacher(lively: Lively, backbone: str = "stgcn") -> Teacher:
     torch.manual_seed(0)
-    first, second = (backbones.build(V1, Encoder(backbone, width=4)) for _ in range(2))
+    first, second = (backbones.build(V1, StackArchitecture(backbone, width=4)) for _ in range(2))
     net = Teacher(first, second, AlignedClassifier(256, 5, Alignment()))
     lively(net, clips(32, seed=1))
     return net

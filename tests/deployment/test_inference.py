@@ -12,8 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
-from asma.backbones import Encoder
-from asma.backbones.base import Backbone
+from asma.backbones.base import PerBody
+from asma.backbones.blocks import StackArchitecture
 from asma.deployment import inference
 from asma.deployment.inference import Compact
 from asma.distillation import Distill, Student
@@ -30,7 +30,7 @@ def student() -> Student:
 
 
 def teacher(kind: str = "time", aligned: bool = True) -> Teacher:
-    first, second = (backbones.build(V1, Encoder(width=4)) for _ in range(2))
+    first, second = (backbones.build(V1, StackArchitecture(width=4)) for _ in range(2))
     head = AlignedClassifier(256, 5, Alignment()) if aligned else AveragedClassifier(256, 5)
     return Teacher(first, second, head, kind)
 
@@ -68,7 +68,7 @@ def clips(generator: Generator) -> Tensor:
 
 def skip(net: nn.Module, absent: str) -> None:
     for module in net.modules():
-        if isinstance(module, Backbone):
+        if isinstance(module, PerBody):
             module.absent = absent
 
 

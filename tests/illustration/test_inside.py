@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from asma import backbones, skeleton
-from asma.backbones import Encoder
-from asma.backbones.base import Backbone
+from asma.backbones.base import PerBody
+from asma.backbones.blocks import StackArchitecture
 from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, CrossAttention, Teacher
 from asma.illustration import inside
@@ -22,9 +22,11 @@ RUN = Run(device="cpu")
 Lively = Callable[[nn.Module, Tensor], None]
 
 
-def encoder(layout: str = "kinect_v1", seed: int = 0) -> Backbone:
+def encoder(layout: str = "kinect_v1", seed: int = 0) -> PerBody:
     torch.manual_seed(seed)
-    return backbones.build(skeleton.load(layout), Encoder(width=4))
+    network = backbones.build(skeleton.load(layout), StackArchitecture(width=4))
+    assert isinstance(network, PerBody)
+    return network
 
 
 def teacher(kind: str = "time") -> Teacher:

@@ -3,10 +3,15 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from asma import skeleton
+from asma import methods, skeleton
+from asma.augment import Augment
 from asma.backbones import pool
 from asma.backbones.stgcn import STGCN
-from asma.methods import untrained
+from asma.methods import Pretrain, untrained
+from asma.methods.untrained import Untrained
+from asma.training import Run
+from asma.views import ViewConfig
+from tests.methods.clips import MadeUp
 
 SKELETON = skeleton.load("kinect_v1")
 
@@ -64,3 +69,18 @@ def test_the_same_seed_settles_the_same(generator: Generator) -> None:
         assert torch.equal(value, two.state_dict()[key])
     statistic = "blocks.1.temporal_norm.running_mean"
     assert not torch.equal(one.state_dict()[statistic], other.state_dict()[statistic])
+
+
+def test_as_a_method_it_settles_by_the_seed_of_the_training_and_learns_nothing(
+    generator: Generator,
+) -> None:
+    x = clips(generator)
+    settled, expected = encoder(), encoder()
+    untrained.settle(expected, x, 4, seed=5)
+    settings = Pretrain(method="untrained", epochs=7, batch_size=4, learning_rate=0.1)
+    method = Untrained({"bone": settled}, settings, ViewConfig(SKELETON, Augment()))
+    cpu, clipped = torch.device("cpu"), MadeUp.of(x, "bone")
+    curves = methods.train(method, clipped, settings, run=Run(), device=cpu, seed=5, label="test")
+    assert curves == {}
+    for key, value in expected.state_dict().items():
+        assert torch.equal(settled.state_dict()[key], value), key

@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 
 from asma import evaluation, losses, skeleton
-from asma.backbones import Encoder
+from asma.backbones.blocks import StackArchitecture
 from asma.distillation import FORMS, Distill, Features, Student
 from asma.protocols import distilled
 from asma.protocols.bench import Bench
@@ -48,7 +48,7 @@ def part(whole: Lesson, first: int, last: int) -> Lesson:
 def distil(
     given: Lesson, how: Distill = HOW, tau: float = 2.0, bench: Bench = BENCH
 ) -> tuple[Student, distilled.Curves]:
-    return distilled.distil(SKELETON, given, how, Encoder(), tau, bench)
+    return distilled.distil(SKELETON, given, how, StackArchitecture(), tau, bench)
 
 
 def test_a_student_comes_to_say_what_its_teacher_says(generator: Generator) -> None:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from asma import skeleton
-from asma.backbones.base import Backbone
+from asma.backbones.base import PerBody
 from asma.backbones.stgcn import STGCN
 from asma.fusion import HEADS, AlignedClassifier, Alignment
 from asma.protocols import frozen
@@ -92,7 +92,7 @@ def test_features_in_sixteen_bit_precision_are_handed_on_in_full(x: Tensor) -> N
     assert (found - expected).norm() < 0.02 * expected.norm()
 
 
-class Restless(Backbone):
+class Restless(PerBody):
     """An encoder that does not stay as it is."""
 
     dim = 3
