@@ -150,6 +150,12 @@ def test_the_plan_of_a_run_has_its_own_method_backbone_and_layout(root: Path) ->
                    if not name.startswith(("table/", "ablations/")))  # fmt: skip
 
 
+def test_a_method_that_is_not_there_is_named_by_its_file(root: Path) -> None:
+    change(root / "recipes" / "random.yaml", pretrain__method="moco")
+    with pytest.raises(ParamsError, match=r"^recipes/random\.yaml: pretrain\.method: found 'moco', expected one of asma"):
+        list(planning.runs(grid(root)))
+
+
 @pytest.mark.parametrize("name", ["threads", "device", "compile", "deterministic"])
 def test_what_changes_no_result_changes_no_plan(root: Path, name: str) -> None:
     value = {"threads": 3, "device": "cpu", "compile": "off", "deterministic": False}[name]
@@ -158,7 +164,7 @@ def test_what_changes_no_result_changes_no_plan(root: Path, name: str) -> None:
 
 def test_an_edit_of_a_method_changes_its_own_pretrainings(root: Path) -> None:
     def edit() -> None:
-        edited(root / "asma/methods/asma.py", "return spatial + temporal", "return temporal + spatial")
+        edited(root / "asma/methods/asma.py", '"spatial": losses', '"spatial": 2 * losses')
 
     changed = after(root, edit)
     expected = {n for n, run in plans(root).items() if n.startswith("pretrain/") and run["like"] != "random"}
@@ -194,17 +200,23 @@ def test_an_edit_of_a_data_set_changes_its_own_runs(root: Path) -> None:
 
 def test_an_edit_of_a_docstring_or_a_comment_changes_nothing(root: Path) -> None:
     def edit() -> None:
-        edited(root / "asma/methods/asma.py", '"""L1 + L2 of one batch', '"""The loss, L1 + L2, of one batch')
+        edited(root / "asma/methods/asma.py", '"""L1 and L2 of Eq. 8', '"""Both losses, L1 and L2 of Eq. 8')
         edited(root / "asma/protocols/finetuned.py", "from __future__", "# a comment\nfrom __future__")
 
     assert after(root, edit) == set()
 
 
 def test_a_new_method_changes_nothing_until_a_recipe_uses_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = methods.find
+
     def add() -> None:
-        (root / "asma/methods/toy.py").write_text("from asma.methods.base import Method\n")
+        toy = "from asma.methods.untrained import Untrained\n\n\nclass Toy(Untrained):\n    pass\n"
+        (root / "asma/methods/toy.py").write_text(toy)
+        word = '"untrained": "asma.methods.untrained:Untrained",'
+        edited(root / "asma/methods/__init__.py", word, f'{word}\n    "toy": "tests.toy:Toy",')
         (root / "recipes/toy.yaml").write_text("row: {name: Toy, kind: self-supervised}\npretrain: {method: toy}\n")
-        monkeypatch.setitem(methods.METHODS, "toy", "asma.methods.toy")
+        monkeypatch.setitem(methods.METHODS, "toy", "asma.methods.toy:Toy")
+        monkeypatch.setattr(methods, "find", lambda name: find("untrained" if name == "toy" else name))
 
     assert after(root, add) == set()
     encoders = ["lowdeg_highmot", "highdeg_lowmot", "random", "toy"]
@@ -248,8 +260,7 @@ def test_a_recipe_is_changed_alone(root: Path) -> None:
         ({"export__teachers": ["frozen"]}, r"export\.teachers: found 'frozen', expected"),
         ({"seed": -1}, "seed: found -1, expected an integer of 0 or more"),
         ({"transfers": {"x": {"source": "demo_ntu_xsub"}}}, r"transfers\.x: found .*, expected a source and a target"),
-        ({"encoder__backbone": "stgn"}, r"encoder\.backbone: found 'stgn', expected 'stgcn'"),
-        ({"pretrain__method": "moco"}, r"pretrain\.method: "),
+        ({"encoder__backbone": "stgn"}, r"encoder\.backbone: found 'stgn', expected one of stgcn"),
         ({"mask__jointz": 3}, r"params\.yaml: mask: unknown key 'jointz'; expected 'joints'"),
     ],
 )

@@ -49,6 +49,7 @@ def test_a_closure_has_what_is_imported_and_no_leaves(root: Path) -> None:
         ("X = 'a'\n", "X = 'b'\n", False),
         ("def f(x, y=None):\n    return x\n", "def f(x, y):\n    return x\n", False),
         ("X = {'a': 1, **{}}\n", "X = {'a': 1}\n", False),
+        ("METHODS = {'a': 'x:A'}\n", "METHODS = {'a': 'x:A', 'b': 'y:B'}\n", True),
         ("X = 1\n", "X = True\n", False),
         ("X = 1\n", "X = 1.0\n", False),
     ],

@@ -223,7 +223,7 @@ def test_every_recipe_resolves_under_every_budget(name: str) -> None:
 def test_what_each_file_changes_is_all_it_says() -> None:
     # a recipe holds only what differs: no value of it is params.yaml's own
     project = Project(ROOT)
-    for recipe in ("highdeg_lowmot", "random", "asma_finetune"):
+    for recipe in ("highdeg_lowmot", "pstl", "skeletonclr", "asma_finetune"):
         own, plain = project.config(recipe).values, project.config("").values
         assert own != plain
 

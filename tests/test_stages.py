@@ -64,7 +64,7 @@ ROOMS = {
     "distillation": "skeleton backbones losses training",
     "networks": "skeleton training backbones fusion distillation",
     "deployment": "skeleton data training evaluation efficiency networks backbones fusion distillation",
-    "methods": "skeleton backbones losses views training",
+    "methods": "skeleton streams backbones losses views training",
     "params": "plan data",
     "grid": "plan params imports data backbones methods",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
