@@ -48,7 +48,7 @@ TINY: dict[str, dict[str, Any]] = {
     "synthesize": {"subjects": 3, "replications": 1, "videos": 6, "instances": 8, "shortest": 20, "longest": 24},
     "prepare": {"frames": 20},
     "run": {"threads": 1},
-    "pretrain": {"epochs": 2, "batch_size": 12, "projector": 32, "warmup_epochs": 0},
+    "pretrain": {"epochs": 2, "batch_size": 12, "warmup_epochs": 0},
     "probe": {"epochs": 2},
     "finetune": {"epochs": 1, "batch_size": 12},
     "fuse": {"fit": {"pretrain": {"epochs": 2}, "finetune": {"epochs": 2}}},
@@ -196,6 +196,7 @@ def make(path: Path) -> None:
         shutil.copy2(ROOT / name, path / name)
     project = Project(path)
     project.change(streams=list(STREAMS), **TINY)
+    project.change_file("recipes/asma.yaml", pretrain={"projector": 32})
     project.do("git", "init", "--quiet")
     project.do("git", "config", "user.name", "Somebody")
     project.do("git", "config", "user.email", "somebody@example.org")
