@@ -1,26 +1,28 @@
-"""docs/adding.md is tried: its method enters the table by a word, its values train it."""
+"""docs/adding.md is tried: its method enters the table by a word, its recipe trains it."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Generator, Tensor
 
-from asma import methods, params, skeleton
+from asma import methods, skeleton
 from asma.augment import Augment
 from asma.backbones.stgcn import STGCN
 from asma.methods import METHODS, Method, Pretrain
+from asma.params import Config, Project
+from asma.plan import ParamsError
 from asma.training import Checkpoint, Curves, Run
 from asma.views import ViewConfig
 from tests.methods.clips import MadeUp
 
-PAGE = (Path(__file__).parents[2] / "docs" / "adding.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 
 
 def block(language: str, begin: str) -> str:
@@ -42,9 +44,25 @@ def kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Method]:
 
 
 @pytest.fixture
-def values() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(block("yaml", "# in params.yaml"))
-    return content
+def recipe(tmp_path: Path) -> Path:
+    """The recipe of the page, in a project that else is this one."""
+    for name in ("recipes", "budgets"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy2(ROOT / "params.yaml", tmp_path)
+    path = tmp_path / "recipes" / "twins.yaml"
+    path.write_text(block("yaml", "# recipes/twins.yaml"), encoding="utf-8")
+    return path
+
+
+def config(recipe: Path, budget: str = "small") -> Config:
+    return Project(recipe.parents[1]).config("twins", budget)
+
+
+@pytest.fixture
+def settings(kind: type[Method], recipe: Path) -> Pretrain:
+    found: Pretrain = config(recipe).section("pretrain", Pretrain)
+    assert isinstance(found, kind.Settings)
+    return found
 
 
 @pytest.fixture
@@ -71,15 +89,18 @@ def train(
     )  # fmt: skip
 
 
-def test_a_method_is_a_file_a_word_and_its_values(
+def test_a_method_is_a_file_a_word_and_a_recipe(
     kind: type[Method],
-    values: dict[str, Any],
+    settings: Pretrain,
+    recipe: Path,
     clips: MadeUp,
 ) -> None:
-    settings = params.build(values["pretrain"], kind.Settings, "params.yaml: pretrain")
     assert settings.optimiser.nesterov and settings.schedule.at == (0.6, 0.8)
-    short = replace(settings, epochs=2, batch_size=4)
-    method = build(kind, short, Augment(**values["augment"]))
+    assert settings.learning_rate == 0.05 and settings.batches == "mixed"
+    assert config(recipe, "paper").section("pretrain", Pretrain).learning_rate == 0.1
+    assert Project(recipe.parents[1]).row("twins") == {"name": "Twins", "kind": "self-supervised"}
+    short = replace(settings, epochs=2, batch_size=4, warmup_epochs=0)
+    method = build(kind, short, config(recipe).section("augment", Augment))
     curves = train(method, short, clips)
     assert list(curves) == ["twins", "twins_apart", "twins_alike"]
     assert all(len(values) == 2 for values in curves.values())
@@ -89,13 +110,12 @@ def test_a_method_is_a_file_a_word_and_its_values(
 
 def test_it_is_taken_up_where_it_was_killed(
     kind: type[Method],
-    values: dict[str, Any],
+    settings: Pretrain,
     clips: MadeUp,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = params.build(values["pretrain"], kind.Settings, "test")
-    short = replace(settings, epochs=3, batch_size=4)
+    short = replace(settings, epochs=3, batch_size=4, warmup_epochs=0)
     whole, killed, again = (build(kind, short, Augment()) for _ in range(3))
     curves = train(whole, short, clips)
     checkpoint = Checkpoint(tmp_path / "twins.safetensors", "key")
@@ -116,12 +136,19 @@ def test_it_is_taken_up_where_it_was_killed(
         assert torch.equal(again.state_dict()[key], value), key
 
 
-def test_a_wrong_key_and_a_wrong_value_of_its_values_are_named(
-    kind: type[Method],
-    values: dict[str, Any],
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("inertia:", "inertja:", "pretrain: unknown key 'inertja'; expected 'inertia'"),
+        ("inertia: 0.95", "inertia: 1.5", "pretrain: pretrain.inertia: found 1.5, expected 0 to"),
+        ("method: twins", "method: twin", "pretrain.method: found 'twin', expected one of asma"),
+    ],
+)
+def test_a_wrong_key_and_a_wrong_value_are_named_by_the_recipe(
+    kind: type[Method], recipe: Path, right: str, wrong: str, said: str
 ) -> None:
-    section = values["pretrain"]
-    with pytest.raises(params.ParamsError, match="unknown key 'inertja'; expected 'inertia'"):
-        params.build(section | {"inertja": 0.5}, kind.Settings, "params.yaml")
-    with pytest.raises(params.ParamsError, match="pretrain.inertia: found 1.5, expected 0 to"):
-        params.build(section | {"inertia": 1.5}, kind.Settings, "params.yaml")
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(ParamsError, match=re.escape(said)) as caught:
+        config(recipe).section("pretrain", Pretrain)
+    assert str(caught.value).startswith("recipes/twins.yaml: ")
