@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+ACCURACY = "accuracy"
+
 
 class Log(Protocol):
     """The part of the tracking log that a stream needs."""
@@ -21,7 +23,11 @@ class Log(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class OfStream:
-    """The log of a run as one of its streams sees it: figures and curves carry the stream's name."""
+    """The log of a run as one of its streams sees it: figures and curves carry the stream's name.
+
+    The stream's accuracy is also the run's, so that runs can be sorted by one figure; of several
+    streams it is the last one's that stays.
+    """
 
     log: Log
     stream: str
@@ -33,6 +39,8 @@ class OfStream:
     def metrics(self, values: dict[str, float]) -> None:
         """Final figures."""
         self.log.metrics({f"{self.stream}.{key}": value for key, value in values.items()})
+        if ACCURACY in values:
+            self.log.metrics({ACCURACY: values[ACCURACY]})
 
     def summary(self, text: str) -> None:
         """A line for the end of the stage."""
