@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-TOP = ("asma", "stages")
+TOP = ("asma", "demo", "stages")
 # How settings are read and runs are recorded: no result depends on them.
 LEAVES = frozenset({
     "asma/__init__.py", "asma/cli.py", "asma/grid.py", "asma/imports.py", "asma/mlflow_store.py",

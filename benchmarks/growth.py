@@ -19,10 +19,11 @@ import torch
 from matplotlib.figure import Figure
 
 from asma import training
-from asma.data import parse, synthetic
+from asma.data import parse
 from asma.report import collect, tables
 from benchmarks.measure import Result, seconds
 from benchmarks.pretraining import make, our_step
+from demo import synthetic
 
 FIGURE = Path(__file__).parent / "growth.svg"
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from asma import backbones, evaluation, skeleton, training
 from asma.backbones.blocks import StackArchitecture
 from asma.backbones.stgcn import STGCN
-from asma.data import clips, parse, synthetic
+from asma.data import clips, parse
 from asma.data.recordings import Store
 from asma.deployment import edge, forms, inference
 from asma.deployment.forms import FILES, FORMS, Form
@@ -29,6 +29,7 @@ from asma.distillation import Distill, Student
 from asma.fusion import AlignedClassifier, Alignment, Teacher
 from benchmarks.measure import Result, compare, threads
 from benchmarks.plain import PlainSTGCN
+from demo import synthetic
 
 SHAPE = (3, 50, 25, 2)  # a clip: C, T, V, M
 CALLS = 4  # of each program in a round

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from asma import cli, record, tracking
-from asma.data.synthetic import Synthesize, write_ntu, write_pku
 from asma.plan import Plan
+from demo.synthetic import Synthesize, write_ntu, write_pku
 
 
 @dataclass(frozen=True)

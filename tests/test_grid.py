@@ -49,7 +49,7 @@ def change(file: Path, **values: Any) -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A copy of what plans are made of, with few ablations."""
-    for name in ("asma", "stages", "recipes", "datasets", "budgets"):
+    for name in ("asma", "demo", "stages", "recipes", "datasets", "budgets"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", tmp_path)
     change(tmp_path / "recipes" / "ablations.yaml", seeds=[1, 2], **FEW)
@@ -152,7 +152,8 @@ def test_the_plan_of_a_run_has_its_own_method_backbone_and_layout(root: Path) ->
 
 def test_a_method_that_is_not_there_is_named_by_its_file(root: Path) -> None:
     change(root / "recipes" / "random.yaml", pretrain__method="moco")
-    with pytest.raises(ParamsError, match=r"^recipes/random\.yaml: pretrain\.method: found 'moco', expected one of asma"):
+    said = r"^recipes/random\.yaml: pretrain\.method: found 'moco', expected one of asma"
+    with pytest.raises(ParamsError, match=said):
         list(planning.runs(grid(root)))
 
 

@@ -79,8 +79,9 @@ def code(path: str) -> ast.Module:
 
 
 def modules() -> list[str]:
-    """All code of the package and the stages."""
-    return sorted(str(p.relative_to(ROOT).as_posix()) for top in ("asma", "stages") for p in (ROOT / top).rglob("*.py"))
+    """All code of the package, the demonstration and the stages."""
+    files = (path for top in ("asma", "demo", "stages") for path in (ROOT / top).rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in files)
 
 
 def imported(path: str) -> set[str]:
@@ -236,7 +237,7 @@ def test_the_rooms_stand_in_order() -> None:
     assert found - {"__init__"} == set(ROOMS)
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if path not in ("asma/__init__.py", "stages/__init__.py")])
+@pytest.mark.parametrize("path", [path for path in modules() if path.count("/") > 1 or "__init__" not in path])
 def test_imports_run_downwards(path: str) -> None:
     top, room = path.removesuffix(".py").split("/")[:2]
     used = {f.removesuffix(".py").split("/")[1] for f in imported(path)} - {"__init__"}
@@ -247,6 +248,8 @@ def test_imports_run_downwards(path: str) -> None:
     elif top == "stages":
         assert not any(f.startswith("stages/") for f in imported(path)), "a stage imports another"
         assert not used & {"report", "repro"}
+    elif top == "demo":
+        assert used <= {"data", "synthetic", "kinematics"}
     elif path == "asma/repro.py":
         assert used == {"plan", "report"}  # stages/plan, which knows all the runs
     else:

@@ -66,10 +66,7 @@ def load_streams(
     """
     loaded = benchmark.part(part)
     joint = torch.from_numpy(loaded.clips).to(device)
-    x = {
-        name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous()
-        for name in names
-    }
+    x = {name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous() for name in names}
     labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
     kept = lengths.add(frame_step - 1).div(frame_step, rounding_mode="floor")
     return StreamClips(benchmark, part, labels, kept, x, frame_step)

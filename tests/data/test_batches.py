@@ -59,9 +59,7 @@ def test_lengths_are_all_frames_unless_the_clips_know_better(benchmark_file: Pat
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(
-    step: int, benchmark_file: Path
-) -> None:
+def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(step: int, benchmark_file: Path) -> None:
     bench = Benchmark(benchmark_file)
     with h5py.File(benchmark_file.parents[1] / "clips" / "toy.h5", "a") as file:
         file["lengths"] = np.array([4, 3, 2, 1, 4, 3, 2], np.int32)

@@ -12,7 +12,7 @@ from asma.data.axes import TURNS, UNITS, upright
 from asma.data.parse import parse
 from asma.data.posture import Finding, Sample, judge
 from asma.data.recordings import of_slots
-from asma.data.synthetic import Synthesize, write_ntu, write_pku
+from demo.synthetic import Synthesize, write_ntu, write_pku
 from tests.data.people import person
 
 V1, SDK = skeleton.load("kinect_v1"), skeleton.load("kinect_v1_sdk")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asma.data.kinematics import (
+from demo.kinematics import (
     ACTIONS,
     ARMS,
     JOINTS,

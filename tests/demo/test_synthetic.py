@@ -14,10 +14,10 @@ from sklearn.linear_model import RidgeClassifier
 
 from asma import skeleton
 from asma.data import clips, ntu, parse, pku
-from asma.data.kinematics import ACTIONS
 from asma.data.recordings import Recording
 from asma.data.survey import Source
-from asma.data.synthetic import NTU_ACTIONS, PKU_ACTIONS, SUBJECTS, Synthesize, write_ntu, write_pku
+from demo.kinematics import ACTIONS
+from demo.synthetic import NTU_ACTIONS, PKU_ACTIONS, SUBJECTS, Synthesize, write_ntu, write_pku
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asma import skeleton
-from asma.data.kinematics import ACTIONS, Body, Manner, Pose, bump, plateau, ramp, solve
+from demo.kinematics import ACTIONS, Body, Manner, Pose, bump, plateau, ramp, solve
 
 FRAMES = 60
 ANKLES, HANDS = [14, 18], [7, 11]
