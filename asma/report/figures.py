@@ -105,8 +105,7 @@ def curves(rows: pd.DataFrame, title: str) -> Figure:
     for place, ((stage, name), lines) in enumerate(panels, start=1):
         axes = figure.add_subplot(len(panels), 1, place)
         for line in lines.to_dict("records"):
-            words, values = line["run"].split("/")[1:], line["values"]
-            label = " ".join(word for word in words if word != line["benchmark"])
+            label, values = f"{line['recipe']} {line['stream']}", line["values"]
             axes.plot(range(1, len(values) + 1), values, linewidth=1.2, label=label)
         axes.set(xlabel="epoch", ylabel=name, title=stage)
         axes.legend(**AT_RIGHT)
@@ -165,7 +164,7 @@ def draw(results: Results) -> dict[str, Figure]:
     """All figures of results by file name, without its ending."""
     made = {}
     for name, title in titles(results.rows).items():
-        learnt = results.curves[[name in run.split("/") for run in results.curves.run]]
+        learnt = results.curves[results.curves.benchmark == name]
         costs = results.device[results.device.benchmark == name].dropna(subset="accuracy")
         made[f"results_{name}"] = accuracies(results.rows, name)
         made |= {f"curves_{name}": curves(learnt, title)} if len(learnt) else {}

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from asma.report import claims, figures, tables
+from asma.report.claims import Tested
 from asma.report.rows import Results, data, records, streams, titles
 from asma.report.tables import Table
 
@@ -32,6 +33,32 @@ def html(results: Results, drawn: Mapping[str, Figure], players: Any = NOTHING) 
         first |= {"chance": claims.chance(rows, benchmark), "stream": streams(rows)[-1]}
         about.setdefault("opening", first)
     return render("ASMa: results", of, drawn, names, **about)
+
+
+def ablations(
+    results: Results,
+    made: Mapping[str, Table],
+    tested: Sequence[Tested],
+    drawn: Mapping[str, Figure],
+    origin: str,
+    values: Mapping[str, Any],
+) -> dict[str, str]:
+    """The ablations by file: their page, their tables and the claims that were put to the test.
+
+    origin: how the runs were made, in a sentence or two; values: the parameters that they are of.
+    """
+    rows, names = results.rows, titles(results.rows)
+    behind = [tables.claim(one, f"Claim “{one.key}”: {names[one.benchmark]}") for one in tested]
+    about: Any = {"title": "Ablations", "note": tables.note(rows), "origin": origin}
+    about |= {"tables": made.values(), "claims": list(zip(tested, behind, strict=True))}
+    about |= {"far": tables.pretraining(results.curves, rows), "values": values}
+    of = [table for table in [*behind, *made.values()] if table.lines]
+    shown: Any = {"text": origin, "note": about["note"], "claims": tested}
+    return {
+        "ablations.html": render("ASMa: ablations", of, drawn, names, **shown),
+        "ablations/tables.md": tables.text("tables.md.j2", **about),
+        "ablations/claims.md": tables.text("claims.md.j2", **about),
+    }
 
 
 def render(

@@ -1,7 +1,7 @@
 """Files → the tidy frame.   runs/**/{metrics.json, logits.npz} → one row a result
 
-The only module of the report that knows what runs leave and where (rows.yaml): everything else
-depends on the frame. Accuracies are per cent, costs are for one clip.
+A plan lists the runs; this is the only module of the report that knows what they leave and where
+(rows.yaml): everything else depends on the frame. Accuracies are per cent, costs are for one clip.
 """
 
 from __future__ import annotations
@@ -20,16 +20,34 @@ import pandas as pd
 import yaml
 
 from asma import evaluation
-from asma.grid import Expected
+
+Listed = Sequence[Mapping[str, Any]]  # of a plan: see `expected`
 
 
 class ReportError(ValueError):
     """A run that is missing or says something else than its place; names file, found, expected."""
 
 
+class Expected(NamedTuple):
+    """One metrics.json that a plan implies: its folder below runs/, what it must say of itself,
+    and which columns of its rows follow from its place. Pretrainings have no results and are read
+    for their curves, where they are there."""
+
+    folder: str
+    says: Mapping[str, Any]
+    columns: Mapping[str, Any]
+
+    @property
+    def needed(self) -> bool:
+        return self.says["stage"] != "pretrain"
+
+    def path(self, runs: Path) -> Path:
+        return runs / self.folder / "metrics.json"
+
+
 class Run(NamedTuple):
     """The run that a figure comes from: its folder below runs/, in short how it was made, and what
-    finds it in MLflow where that is not its name."""
+    finds it in MLflow."""
 
     folder: str
     about: Mapping[str, Any]
@@ -53,24 +71,46 @@ def data(name: str) -> Any:
 
 
 SPEC = data("rows.yaml")
+AXES = ("stream", "seed")  # of a line of the ablations
 COLUMNS, LINE, NETWORK = SPEC["columns"], SPEC["line"], SPEC["network"]
 
 
+def expected(listed: Listed) -> list[Expected]:
+    """The files of the runs that a plan lists, one a stream where a run has `streams`; `run` is its
+    folder, `axes` its stage and what MLflow has as tags of it, `says` what else its files say,
+    `columns` what of its rows they do not."""
+    found = []
+    for one in listed:
+        search = " and ".join(f"tags.{key} = '{value}'" for key, value in one["axes"].items())
+        folder, columns = one["run"].removeprefix("runs/"), {**one["columns"], "search": search}
+        says = {key: value for key, value in one["axes"].items() if key != "transfer"} | one["says"]
+        for stream in one["streams"]:
+            own = {**says, "stream": stream}
+            found.append(Expected(f"{folder}/{stream}", own, columns))
+        if not one["streams"]:
+            found.append(Expected(folder, says, columns))
+    return found
+
+
+def gone(listed: Listed, runs: Path) -> list[Path]:
+    """The files with results that are listed and not there."""
+    paths = dict.fromkeys(one.path(runs) for one in expected(listed) if one.needed)
+    return [path for path in paths if not path.is_file()]
+
+
 def collect(
-    expected: Sequence[Expected], runs: Path, remedy: str = "dvc repro", missing: str = "error"
+    listed: Listed, runs: Path, remedy: str = "dvc repro", missing: str = "error"
 ) -> Results:
-    """Read every expected run. Raises ReportError naming all that are missing, unless `missing` is
+    """Read every listed run. Raises ReportError naming all that are missing, unless `missing` is
     `leave_out`, or the first that is not as expected."""
     if missing not in ("error", "leave_out"):
         raise ReportError(f"missing: found {missing!r}, expected error or leave_out")
-    paths = [one.path(runs) for one in expected if one.needed]
-    gone = [str(path) for path in paths if not path.is_file()]
-    if gone and missing == "error":
-        shown = "\n  ".join([*gone[:20], f"and {len(gone) - 20} more"][: len(gone)])
-        count = f"{len(gone)} of {len(paths)} runs that the parameters ask for are missing"
+    if (absent := [*map(str, gone(listed, runs))]) and missing == "error":
+        shown = "\n  ".join([*absent[:20], f"and {len(absent) - 20} more"][: len(absent)])
+        count = f"{len(absent)} files of runs that the plan lists are missing"
         raise ReportError(f"{count}; `{remedy}` makes them:\n  {shown}")
     found: dict[str, list[Any]] = {"rows": [], "costs": [], "device": [], "curves": []}
-    for one in (one for one in expected if one.path(runs).is_file()):
+    for one in (one for one in expected(listed) if one.path(runs).is_file()):
         stage, path = one.says["stage"], one.path(runs)
         content = read_json(path, one.says)
         machine: Any = content.get("machine")
@@ -85,19 +125,20 @@ def collect(
                 own["network"] = f"{own.get('model')} ({own.get('teacher')})"
                 found[kind].append(_mapping(own, where, keys))
         for name, values in content.get("curves", {}).items():
-            found["curves"].append({**one.says, **shared, "curve": name, "values": values})
+            about = {**shared, **one.says, **one.columns, "curve": name, "values": values}
+            found["curves"].append(about)
     rows = _settled(_tidy(found.pop("rows")))
     others = [pd.DataFrame(own).reindex(columns=SPEC[kind]) for kind, own in found.items()]
     return Results(rows, *others)
 
 
 def ablations(
-    expected: Sequence[Expected], runs: Path, weights: Mapping[str, float], missing: str = "error"
-) -> pd.DataFrame:
-    """The rows of the ablations, with all streams added up by `weights` beside them where all were
-    run. Of a row every seed has to be there. Raises ReportError."""
-    rows = collect(expected, runs, "make ablations", missing).rows
-    streams, seeds = (len({one.says[axis] for one in expected}) for axis in ("stream", "seed"))
+    listed: Listed, runs: Path, weights: Mapping[str, float], missing: str = "error"
+) -> Results:
+    """The results of the ablations, with all streams added up by `weights` beside them where all
+    were run. Of a row every seed has to be there. Raises ReportError."""
+    found, every = collect(listed, runs, "make ablations", missing), expected(listed)
+    rows, (streams, seeds) = found.rows, (len({one.says[a] for one in every}) for a in AXES)
     trained = rows.groupby([*LINE, "draw", "stream"], dropna=False).seed.transform("nunique")
     rows, together = rows[trained == seeds], []
     for _, own in rows.groupby(NETWORK, dropna=False, sort=False):
@@ -106,7 +147,7 @@ def ablations(
             row |= {"params": own.params.sum(), "runs": tuple(itertools.chain(*own.runs))}
             row["accuracy"] = 100 * answers(pd.Series(row), runs, weights).mean()
             together.append(row)
-    return pd.concat([rows, pd.DataFrame(together)], ignore_index=True)
+    return found._replace(rows=pd.concat([rows, pd.DataFrame(together)], ignore_index=True))
 
 
 def answers(row: Any, runs: Path, weights: Mapping[str, float]) -> pd.Series:
@@ -116,7 +157,7 @@ def answers(row: Any, runs: Path, weights: Mapping[str, float]) -> pd.Series:
     for run in (run for run in row.runs if run.folder != row.run or row.stage != "ensemble"):
         folder, mode, stream = runs / run.folder, run.about["mode"], run.about["stream"]
         if row.of == "transfer":  # one folder of several streams and encoders
-            folder, mode = folder / "streams" / stream, f"{row.encoder}.{mode.split('_from_')[0]}"
+            folder, mode = folder / stream, f"{row.encoder}.{mode.split('_from_')[0]}"
         path = folder / "logits.npz"
         if not path.is_file():
             raise ReportError(f"{path}: not found; `dvc repro` makes it")
@@ -251,7 +292,9 @@ def _settled(frame: pd.DataFrame) -> pd.DataFrame:
         whose = " ".join(filter(None, (*row.network[:5], row.stream)))
         raise ReportError(f"{row['where']}: found {whose} twice, expected it once")
     frame["runs"] = pd.Series([(run_of(row),) for row in records(frame)], frame.index)
-    members = frame[frame.stage != "ensemble"].groupby("network").runs.sum()
-    of_all = frame.network.map(members).where(frame.stage == "ensemble", ())
+    together, members = frame.stage == "ensemble", frame[frame.stage != "ensemble"]
+    recipes = members.drop_duplicates("network").set_index("network").recipe
+    frame["recipe"] = frame.network.map(recipes).where(together, frame.recipe)
+    of_all = frame.network.map(members.groupby("network").runs.sum()).where(together, ())
     frame["runs"] = frame.runs + of_all
     return frame.drop(columns="network").reset_index(drop=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import pandas as pd
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from tabulate import tabulate
@@ -266,15 +267,15 @@ def tables(results: Results) -> list[Table]:
 
 
 def ablations(
-    rows: pd.DataFrame, pair: Sequence[str], default: Callable[[str, str], Any]
+    rows: pd.DataFrame, pair: Sequence[str], defaults: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Table]:
     """Every table by what varies and benchmark, `mask.joints_ntu60_xsub`.
 
-    pair: the two encoders that are fused; default: the value that a key has on a benchmark.
+    pair: the two encoders that are fused; defaults: values without a change, by benchmark and key.
     """
     made: dict[str, Table] = {}
-    for benchmark, own in rows.groupby("benchmark", sort=False):
-        lines, stream = statistics.lines(own), streams(rows)[-1]
+    for benchmark, those in rows.groupby("benchmark", sort=False):
+        lines, stream = statistics.lines(those), streams(rows)[-1]
         lines["teacher"] = lines["mode"].str.rpartition("_")[2].map(TEACHERS).fillna("")
         plain = lines[lines.change == ""]
         pairs = plain[(plain.of == "fuse") & (plain.teacher == "pretrain")]
@@ -282,8 +283,8 @@ def ablations(
         made[f"masks_{benchmark}"] = by_value("masks", plain[plain.of == "probe"], stream)
         made[f"pairs_{benchmark}"] = by_value("pairs", pairs, stream)
         for key in lines.key[lines.key != ""].unique():
-            value = str(default(str(benchmark), key))
-            made[f"{key}_{benchmark}"] = varied(key, lines, value, stream)
+            own = str(defaults[str(benchmark)][key])
+            made[f"{key}_{benchmark}"] = varied(key, lines, own, stream)
     return {name: table for name, table in made.items() if table.lines}
 
 
@@ -339,7 +340,8 @@ def by_value(what: str, rows: pd.DataFrame, stream: str) -> Table:
 def pretraining(curves: pd.DataFrame, rows: pd.DataFrame) -> Table:
     """How far the pretraining of each encoder got, by the curves of `rows.collect`: a line an
     encoder, benchmark and stream."""
-    cells = curves.assign(published=False, runs=None, column="seed " + curves.seed.astype(str))
+    cells = curves[curves.stage == "pretrain"].assign(published=False, runs=None)
+    cells["column"] = "seed " + cells.seed.astype(str)
     cells["text"] = [f"{values[-1]:.0f}" for values in cells["values"]]
     cells = cells.assign(line=cells.benchmark.rank(), name=cells.benchmark.map(titles(rows)))
     columns = sorted(cells.column.unique())
@@ -438,6 +440,7 @@ TEMPLATES = Environment(loader=PackageLoader(__package__, ""), **OPTIONS)
 TEMPLATES.policies["json.dumps_kwargs"] = {}  # keys in the order given
 TEMPLATES.filters |= {
     "plain": plain,
+    "yaml": lambda content: yaml.safe_dump(content, sort_keys=False, width=120),
     "fill": lambda said: textwrap.fill(said, 96, subsequent_indent="  " * said.startswith("-")),
     "code": lambda said: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(said)))),
 }
