@@ -283,7 +283,8 @@ def ablations(
         made[f"masks_{benchmark}"] = by_value("masks", plain[plain.of == "probe"], stream)
         made[f"pairs_{benchmark}"] = by_value("pairs", pairs, stream)
         for key in lines.key[lines.key != ""].unique():
-            own = str(defaults[str(benchmark)][key])
+            own = defaults[str(benchmark)][key]
+            own = str(own).lower() if isinstance(own, bool) else str(own)
             made[f"{key}_{benchmark}"] = varied(key, lines, own, stream)
     return {name: table for name, table in made.items() if table.lines}
 

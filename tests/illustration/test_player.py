@@ -42,7 +42,7 @@ def clips(layout: str, bodies: int, generator: Generator) -> Tensor:
 def document(layout: str, x: Tensor, encoders: list[str] = ENCODERS) -> dict[str, Any]:
     """player.json of all six clips."""
     bench, labels = Bench(layout), torch.tensor([0, 0, 1, 1, 2, 2])
-    test = Clips([f"r{i}" for i in range(6)], labels, x, torch.full((6,), x.shape[2]))
+    test = Clips([f"r{i}" for i in range(6)], labels, x)
     draw = np.random.default_rng(0)
     responses = {encoder: draw.random((6, len(bench.skeleton))) for encoder in encoders}
     answers = [Answers("both aligned_probed", stream, draw.normal(size=(6, 3))) for stream in ("joint", "3s")]

@@ -21,7 +21,7 @@ Illustrate = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def paper() -> dict[str, Any]:
-    """A params.yaml with one of the paper's benchmarks, a demonstration and a transfer."""
+    """What is in a table with one of the paper's benchmarks, a demonstration and a transfer."""
     return {
         "benchmarks": ["demo_ntu_xsub", "ntu60_xsub"],
         "streams": ["joint", "bone", "motion"],
@@ -31,11 +31,6 @@ def paper() -> dict[str, Any]:
         "export": {"teachers": ["finetune"], "streams": ["joint"]},
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
         "transfers": {"to_demo": {"source": "ntu60_xsub", "target": "demo_pku_xsub"}},
-        "sets": {
-            "demo_ntu": {"demonstration": True},
-            "demo_pku": {"demonstration": True},
-            "ntu60": {"classes": "ntu120_classes"},
-        },
     }
 
 
@@ -185,11 +180,12 @@ def write_to() -> WriteTo:
                     content = {
                         **about,
                         "stage": stage,
+                        "recipe": word,
                         "stream": stream,
                         "encoder": encoder,
                         "results": [result(mode, accuracy) for mode in modes],
                     }
-                    folder = runs / stage / word / about["benchmark"] / stream
+                    folder = runs / stage / f"{word}@{about['benchmark']}" / stream
                     leave(folder / "metrics.json", content)
                     answer(folder, dict.fromkeys(modes, accuracy), about["n_test"])
                 together.extend(
@@ -207,11 +203,11 @@ def write_to() -> WriteTo:
                 )
             for mode in params["fuse"]["modes"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
-                one("fuse", mode, "both", [f"{head}_{word}" for head in HEADS])
+                one("fuse", f"asma_{mode}", "both", [f"{head}_{word}" for head in HEADS])
             for teacher in params["distill"]["teachers"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
                 form = params["distill"].get("form", "distilled")
-                one("distill", teacher, "student", [f"{form}_{word}"])
+                one("distill", f"asma_{teacher}", "student", [f"{form}_{word}"])
             ridge = {"stage": "baseline", "encoder": "coordinates", "stream": "joint"}
             leave(
                 runs / "baseline" / benchmark / "metrics.json",
@@ -232,7 +228,7 @@ def write_to() -> WriteTo:
             for teacher in params["export"]["teachers"]:
                 for stream in params["export"]["streams"]:
                     leave(
-                        runs / "export" / teacher / benchmark / stream / "metrics.json",
+                        runs / f"export/asma_{teacher}@{benchmark}" / stream / "metrics.json",
                         exported(benchmark, teacher, stream),
                     )
         for name, ends in params["transfers"].items():
@@ -251,7 +247,7 @@ def write_to() -> WriteTo:
             about |= {"source": ends["source"], "demonstration": ends["target"].startswith("demo")}
             for stream, accuracy in height.items():
                 told = dict.fromkeys(("both.transferred", "random.scratch"), accuracy)
-                answer(runs / "transfer" / name / "streams" / stream, told, about["n_test"])
+                answer(runs / "transfer" / name / stream, told, about["n_test"])
             leave(
                 runs / "transfer" / name / "metrics.json",
                 {**about, "stage": "transfer", "results": rows},

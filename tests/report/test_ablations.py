@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from asma import grid
-from asma.grid import Expected
 from asma.report import figures, rows, statistics, tables
-from asma.report.rows import ReportError
+from asma.report.rows import Expected, ReportError
 from asma.report.tables import Table
-from tests.report.grid import N, collect, lay, params, share, tables_of
+from tests.report.grid import N, collect, lay, lines, params, share, tables_of
 
 
 def right(one: Expected, mode: str) -> np.ndarray:
@@ -71,20 +69,22 @@ def test_several_streams_are_also_added_up(tmp_path: Path) -> None:
 
 def test_all_missing_runs_are_named_at_once(tmp_path: Path) -> None:
     runs = lay(tmp_path, params(), by_seed)
-    line = "ablations/fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default"
-    gone = runs / line / "demo_xsub/joint"
-    for seed in (1, 3):
-        (gone / str(seed) / "metrics.json").unlink()
-    told = r"2 of \d+ runs .* are missing; `make ablations` makes them(.|\n)*"
-    told += rf"{gone}/1/metrics.json\n  {gone}/3"
-    with pytest.raises(ReportError, match=told):
+    pair = "fuse.first=lowdeg_highmot+fuse.second=highdeg_lowmot"
+    run = "ablations/fuse/asma_pretrain+{}+seed={}@demo_xsub/joint/metrics.json"
+    gone = [runs / run.format(pair, seed) for seed in (1, 3)]
+    for path in gone:
+        path.unlink()
+    told = r"2 files .* are missing; `make ablations` makes them"
+    with pytest.raises(ReportError, match=told) as caught:
         collect(params(), runs)
+    assert str(caught.value).endswith(f"\n  {gone[0]}\n  {gone[1]}")
+    assert rows.gone(lines(params()), runs) == gone
 
 
 def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
     content = params(streams=["joint", "bone"])
     runs = lay(tmp_path, content, by_seed)
-    (runs / "ablations/probe/lowdeg_highmot/default/demo_xsub/bone/2/metrics.json").unlink()
+    (runs / "ablations/probe/lowdeg_highmot+seed=2@demo_xsub/bone/metrics.json").unlink()
     found = collect(content, runs, "leave_out")
     plain = found[(found["mode"] == "linear") & (found.change == "")]
     assert set(plain.stream[plain.encoder == "lowdeg_highmot"]) == {"joint"}
@@ -96,19 +96,45 @@ def test_rows_that_miss_a_run_can_be_left_out(tmp_path: Path) -> None:
 def test_how_far_pretraining_got_is_the_last_loss_of_each_seed(tmp_path: Path) -> None:
     content = params()
     runs = lay(tmp_path, content, right)
-    for encoder, curve in (("lowdeg_highmot", [9.0, 700.4]), ("highdeg_lowmot", [])):
-        folder = runs / "ablations/pretrain" / encoder / "default/demo_xsub/joint/2"
-        folder.mkdir(parents=True)
-        told = {"curves": {"barlow_twins": curve} if curve else {}}
-        (folder / "metrics.json").write_text(json.dumps(told))
-        (folder.parent / "1").mkdir()
-        told = {"curves": {"barlow_twins": [8.0, 1200.6]} if curve else {}}
-        (folder.parent / "1/metrics.json").write_text(json.dumps(told))
-    curves = rows.collect(grid.pretrainings(content), runs).curves
-    table = tables.pretraining(curves, collect(content, runs))
+    for encoder, curves in (
+        ("lowdeg_highmot", {1: [8.0, 1200.6], 2: [9.0, 700.4]}),
+        ("highdeg_lowmot", {1: [], 2: []}),
+    ):
+        for seed, curve in curves.items():
+            folder = runs / f"ablations/pretrain/{encoder}+seed={seed}@demo_xsub/joint"
+            folder.mkdir(parents=True)
+            told = {"curves": {"barlow_twins": curve} if curve else {}}
+            (folder / "metrics.json").write_text(json.dumps(told))
+    tuned = runs / "ablations/finetune/lowdeg_highmot+seed=1@demo_xsub/joint/metrics.json"
+    tuned.write_text(json.dumps({**json.loads(tuned.read_text()), "curves": {"loss": [1.0]}}))
+    found = rows.ablations(lines(content), runs, content["ensemble"]["weights"])
+    table = tables.pretraining(found.curves, found.rows)
     assert table.header == ["Benchmark", "Encoder", "Stream", "seed 1", "seed 2"]
     cells = ["demo_xsub (demonstration)", "lowdeg_highmot", "joint", "1201", "700"]
     assert [line.cells for line in table.lines] == [cells]
+
+
+def test_a_run_is_found_in_mlflow_by_its_recipe(tmp_path: Path) -> None:
+    found = collect(params(), lay(tmp_path, params(), by_seed))
+    fused = found[found.of == "fuse"]
+    searches = {run.search for runs in fused.runs for run in runs}
+    assert len(searches) == 3 * len(statistics.lines(fused[fused["mode"] == "aligned_probed"])) + 3
+    recipe = "asma_pretrain+fuse.first=lowdeg_highmot+fuse.second=lowdeg_highmot_2+seed=1"
+    wanted = f"tags.stage = 'fuse' and tags.recipe = '{recipe}' and tags.benchmark = 'demo_xsub'"
+    assert wanted in searches
+
+
+def test_two_lines_of_one_run_are_a_row_each(tmp_path: Path) -> None:
+    content = params(pretrain=["mask.joints=9"])
+    runs, listed = lay(tmp_path, content, right), lines(content)
+    for one in listed:
+        for key in ("run", "recipe"):
+            where = one if key == "run" else one["axes"]
+            where[key] = where[key].replace("+mask.joints=9", "")
+    found = rows.ablations(listed, runs, content["ensemble"]["weights"]).rows
+    own = found[(found.encoder == "lowdeg_highmot") & (found["mode"] == "linear")]
+    assert len(own) == 6 and own.run.nunique() == 3
+    assert not named(tables_of(params(), runs)).get("mask.joints")
 
 
 def test_a_table_for_each_thing_varied(found: dict[str, Table]) -> None:
@@ -136,15 +162,13 @@ def test_the_own_value_stands_among_the_varied_ones_in_order(found: dict[str, Ta
     assert table.lines[0].cells[table.header.index("aligned_probed")] == "60.0 ± 2.5"
 
 
-def test_the_own_value_is_that_of_the_benchmarks_budget(tmp_path: Path) -> None:
-    content = params(pretrain=["mask.joints=7"])
-    content["sets"]["demo"]["budget"] = "small"
-    content["mask"] = {
-        "joints": "by_budget",
-        "budgets": {"paper": {"joints": 9}, "small": {"joints": 8}},
-    }
-    table = named(tables_of(content, lay(tmp_path, content, right)))["Number of masked joints"]
-    assert [line.cells[0] for line in table.lines] == ["7", "8 (default)"]
+def test_the_own_value_is_that_of_the_benchmark(tmp_path: Path) -> None:
+    content = params(pretrain=["mask.joints=7"], fuse=["fuse.alignment.shared_output=false"])
+    content["defaults"] |= {"mask.joints": 8, "fuse.alignment.shared_output": True}
+    made = named(tables_of(content, lay(tmp_path, content, right)))
+    assert [line.cells[0] for line in made["Number of masked joints"].lines] == ["7", "8 (default)"]
+    output = made["One output layer of the feature alignment, or two"]
+    assert {line.cells[0] for line in output.lines} == {"true (default)", "false"}
 
 
 def test_words_stand_in_the_order_of_the_list(found: dict[str, Table]) -> None:
@@ -187,7 +211,6 @@ def test_draws_of_labels_are_averaged_within_their_seed(tmp_path: Path) -> None:
 
 def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_path: Path) -> None:
     content = params(benchmarks=["ntu60_xsub"])
-    content["sets"] = {"ntu60": {"budget": "paper"}}
     masks = named(tables_of(content, lay(tmp_path, content, right)))["Masks, one encoder"]
     lines = {line.cells[0]: line.cells for line in masks.lines}
     assert lines["lowdeg_highmot, published"][masks.header.index("linear")] == "75.84"
@@ -198,10 +221,12 @@ def test_the_published_figures_stand_below_ours_on_the_papers_benchmarks(tmp_pat
 def of_the_paper(tmp_path: Path, **changed: list[str]) -> dict[str, Table]:
     """Three streams of one of the paper's benchmarks."""
     content = params(benchmarks=["ntu60_xview"], streams=["joint", "motion", "bone"], **changed)
-    content["sets"] = {"ntu60": {"budget": "paper"}}
-    content["encoder"] = {"backbone": "stgcn"}
-    content["distill"] |= {"teachers": ["pretrain", "finetune"], "form": "logits"}
-    content["distill"]["temperatures"]["ntu60_xview"] = 9.0
+    content["distill"] = {"teachers": ["pretrain", "finetune"]}
+    content["defaults"] |= {
+        "encoder.backbone": "stgcn",
+        "distill.form": "logits",
+        "distill.temperature": 9.0,
+    }
     return named(tables_of(content, lay(tmp_path, content, right)))
 
 

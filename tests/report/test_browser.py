@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asma import grid, masking, skeleton
+from asma import masking, skeleton
 from asma.illustration.player import staged
 from asma.report import claims, page
-from asma.report.rows import Run, collect
+from asma.report.rows import Run
 from asma.report.statistics import Comparison
 from asma.report.tables import Line, Table
 from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from tests.report.grid import collect_table
 from torch import Generator, tensor
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -76,7 +77,7 @@ def site(
 ) -> Path:
     """index.html beside its runs: two benchmarks with a player, of other joints; many figures."""
     folder = tmp_path_factory.mktemp("site")
-    results = collect(grid.table(paper), write_to(folder, paper))
+    results = collect_table(paper, write_to(folder, paper))
     players = {
         "demo_ntu_xsub": illustrate("demo_ntu_xsub"),
         "ntu60_xsub": illustrate("ntu60_xsub", "kinect_v1", bodies=1, frames=30),
@@ -221,7 +222,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
     dialog = browser.find_element(By.ID, "run")
     assert dialog.is_displayed()
     file, mlflow = dialog.find_elements(By.TAG_NAME, "a")
-    assert file.text == "runs/fuse/finetune/ntu60_xsub/joint/metrics.json"
+    assert file.text == "runs/fuse/asma_finetune@ntu60_xsub/joint/metrics.json"
     (linked,) = [Path(str(file.get_attribute("href")).removeprefix("file://"))]
     assert linked == site.parents[1] / file.text
     assert json.loads(linked.read_text())["stage"] == "fuse"
@@ -236,7 +237,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
     together.click()
     shown = [link.text for link in dialog.find_elements(By.TAG_NAME, "a") if link.text != "MLflow"]
     members = [
-        f"runs/fuse/finetune/ntu60_xsub/{stream}/metrics.json"
+        f"runs/fuse/asma_finetune@ntu60_xsub/{stream}/metrics.json"
         for stream in ("joint", "bone", "motion")
     ]
     assert shown == ["runs/ensemble/metrics.json", *members]
@@ -599,7 +600,7 @@ def test_text_stands_out_from_its_ground(show: Open, scheme: str, tmp_path: Path
 
 
 def test_a_page_of_claims_and_tables_needs_no_player(show: Open, tmp_path: Path) -> None:
-    run = Run("pretrain/lowdeg_highmot/ntu60_xsub/joint", {"seed": 1})
+    run = Run("pretrain/lowdeg_highmot@ntu60_xsub/joint", {"seed": 1})
     table = Table(
         "Pairs", "", ["Pair", "3s"], 1, [Line(["low", "1.0 ± 0.1"], runs={1: [run, run]})]
     )

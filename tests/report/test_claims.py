@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asma import grid
-from asma import params as asma_params
-from asma.grid import Expected
+from asma import ablations
+from asma.params import Project
 from asma.report import claims, rows, tables
-from asma.report.rows import ReportError
+from asma.report.rows import Expected, ReportError
 from tests.report.grid import collect, lay, pair, params, share
 
 
@@ -104,7 +103,7 @@ def test_where_not_all_streams_were_run_a_single_one_is_compared_and_named(tmp_p
         return share(10 + one.says["seed"] + 5 * (one.says["stream"] == "bone"))
 
     runs = lay(tmp_path, content, right)
-    for folder in runs.glob("ablations/probe/*/*/*/bone"):
+    for folder in runs.glob("ablations/probe/*/bone"):
         shutil.rmtree(folder)
     tested = judged(content, runs, "leave_out")
     streams = {k: [line.cells[1] for line in tables.claim(t, "").lines] for k, t in tested.items()}
@@ -127,9 +126,9 @@ def test_every_claim_stands_in_the_text_with_its_verdict_and_the_command(tmp_pat
         note="Demonstration.",
         origin="Made by `make ablations`.",
         far=far._replace(lines=[tables.Line(["a", "700"])]),
-        values="pretrain: {epochs: 7}\n",
+        values={"pretrain": {"epochs": 7}},
     )
-    assert "## The parameters of these runs" in text and "pretrain: {epochs: 7}\n```" in text
+    assert "## The parameters of these runs" in text and "pretrain:\n  epochs: 7\n```" in text
     assert text.count("\n## ") == len(rows.data("claims.yaml")) + 2
     assert "## How far pretraining got" in text and "| 700 |" in " ".join(text.split())
     assert "The paper's Table 9." in text
@@ -143,8 +142,8 @@ def test_every_claim_stands_in_the_text_with_its_verdict_and_the_command(tmp_pat
 
 def test_rows_on_other_recordings_are_an_error(tmp_path: Path) -> None:
     runs = lay(tmp_path, params(), lambda one, mode: share(10 + one.says["seed"]))
-    line = "ablations/fuse/pretrain/lowdeg_highmot/highdeg_lowmot/default/default"
-    path = runs / line / "demo_xsub/joint/2/logits.npz"
+    line = "asma_pretrain+fuse.first=lowdeg_highmot+fuse.second=highdeg_lowmot+seed=2"
+    path = runs / f"ablations/fuse/{line}@demo_xsub/joint/logits.npz"
     with np.load(path) as held:
         arrays = {key: held[key] for key in held.files}
     np.savez(path, **{**arrays, "names": np.char.add(arrays["names"], "x")})
@@ -152,19 +151,14 @@ def test_rows_on_other_recordings_are_an_error(tmp_path: Path) -> None:
         judged(params(), runs)
 
 
-def test_every_claim_compares_rows_that_the_grid_of_the_paper_has() -> None:
-    """A claim whose rows no line of params.yaml makes would never be judged."""
-    lines = {
-        (one.columns["encoder"], one.columns["change"]) for one in grid.ablations(grid_of_params())
-    }
+def test_every_claim_compares_rows_that_the_ablations_have() -> None:
+    """A claim whose rows no line of recipes/ablations.yaml makes would never be judged."""
+    project = Project(Path(__file__).resolve().parents[2])
+    section = {"streams": [], **project.ablations}
+    lines = {(line.encoder, line.change) for line in ablations.lines(project.params, section)}
     for claim in rows.data("claims.yaml"):
         for one in claim["comparisons"]:
             for side in (one["better"], one["worse"]):
                 names = {"first": "lowdeg_highmot", "second": "highdeg_lowmot"}
                 words = {key: word.format(**names) for key, word in side.items()}
                 assert (words["encoder"], words.get("change", "")) in lines, one["what"]
-
-
-def grid_of_params() -> dict[str, Any]:
-    """The whole of the repository's params.yaml."""
-    return asma_params.read(Path(__file__).resolve().parents[2] / "params.yaml")

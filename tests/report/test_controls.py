@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from asma import evaluation, grid
+from asma import evaluation
 from asma.report import claims, statistics, tables
 from asma.report.claims import entries
-from asma.report.rows import ReportError, answers, collect, read
+from asma.report.rows import ReportError, answers, read
+from tests.report.grid import collect_table
 
 Write = Callable[[Mapping[str, Any]], Path]
 N = 50
@@ -45,7 +46,7 @@ def named(found: pd.DataFrame) -> list[tuple[str, bool]]:
 
 def judged(params: dict[str, Any], runs: Path) -> pd.DataFrame:
     """All rows with their p against their controls."""
-    rows = collect(grid.table(params), runs).rows
+    rows = collect_table(params, runs).rows
     return claims.tested(rows, lambda row: answers(row, runs, params["ensemble"]["weights"]))
 
 
@@ -141,7 +142,7 @@ def test_a_difference_is_tested_on_the_answers_to_the_same_recordings(
         return evaluation.answers(added, labels) == labels
 
     _, labels, ridge = evaluation.load_logits(runs / "baseline/ntu60_xsub/logits.npz")
-    of = right("fuse/finetune/ntu60_xsub", "aligned_finetuned").astype(float)
+    of = right("fuse/asma_finetune@ntu60_xsub", "aligned_finetuned").astype(float)
     apart = of - (evaluation.answers(ridge["ridge"], labels) == labels)
     assert tuned["coordinates.ridge"] == statistics.over_recordings(apart) < 0.001
     assert tuned["random.scratch"] == 1.0  # the same answers

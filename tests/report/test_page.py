@@ -12,24 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from asma import grid
+from asma import plan
+from asma.plan import Plan
 from asma.report import claims, figures, page, rows, tables
 from asma.report.rows import Results, read
 from asma.report.tables import Line, Table
 from matplotlib.figure import Figure
+from tests.report.grid import collect_table
+from tests.report.grid import table as listed
 
 Write = Callable[[Mapping[str, Any]], Path]
 Illustrate = Callable[..., dict[str, Any]]
 
 
-def collect(params: dict[str, Any], runs: Path) -> Results:
-    return rows.collect(grid.table(params), runs)
-
-
 @pytest.fixture
 def results(params: dict[str, Any], write: Write) -> Results:
-    found = rows.collect(grid.table(params), write(params))
+    found = collect_table(params, write(params))
     found.rows["mode"] = found.rows["mode"].str.replace("knn", "knn<b>")  # a name is text
     return found
 
@@ -64,10 +62,10 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
         for cell in cells:
             assert ("<button" in cell) == (not published and cell != "–"), row
     paths = [re.findall(r'href="\.\./(.*?)"', runs) for runs in shown]
-    assert ["runs/probe/random/ntu60_xsub/bone/metrics.json"] in paths
+    assert ["runs/probe/random@ntu60_xsub/bone/metrics.json"] in paths
     assert ["runs/efficiency/ntu60_xsub/metrics.json"] in paths
     streams = [
-        f"runs/probe/random/ntu60_xsub/{stream}/metrics.json"
+        f"runs/probe/random@ntu60_xsub/{stream}/metrics.json"
         for stream in ("joint", "bone", "motion")
     ]
     assert ["runs/ensemble/metrics.json", *streams] in paths
@@ -203,11 +201,11 @@ def test_the_same_results_give_the_same_drawing(results: Results, tmp_path: Path
 
 def test_a_curve_has_a_point_for_each_epoch(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    assert not any(name.startswith("curves") for name in figures.draw(collect(params, runs)))
-    path = runs / "pretrain/random/ntu60_xsub/bone/metrics.json"
+    assert not any(name.startswith("curves") for name in figures.draw(collect_table(params, runs)))
+    path = runs / "pretrain/random@ntu60_xsub/bone/metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"stage": "pretrain", "curves": {"loss": [3.0, 2.0, 1.5]}}))
-    found = figures.draw(collect(params, runs))
+    found = figures.draw(collect_table(params, runs))
     (drawn_line,) = found["curves_ntu60_xsub"].axes[0].lines
     assert np.asarray(drawn_line.get_xydata()).tolist() == [[1, 3], [2, 2], [3, 1.5]]
     assert drawn_line.get_label() == "random bone"
@@ -219,12 +217,14 @@ def test_the_stage_writes_the_report_prints_the_table_and_names_what_is_missing(
     params: dict[str, Any], write: Write, tmp_path: Path
 ) -> None:
     runs = write(params)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    told = {"rows": listed(params), "benchmarks": params["benchmarks"]}
+    planned = Plan("table", {}, "", {}, "report", {**told, "ensemble": params["ensemble"]})
+    plan.write(planned, tmp_path / "plan/table/all.json")
     root = Path(__file__).resolve().parents[2]
 
     def table() -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "stages.table", "--runs", "runs", "--out", "report"],
+            [sys.executable, "-m", "stages.table", "plan/table/all.json"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(root), "DVC_ROOT": str(tmp_path)},
             capture_output=True,

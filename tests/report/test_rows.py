@@ -8,16 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from asma import grid, illustration
-from asma.params import ParamsError
+from asma import illustration
 from asma.report import rows
-from asma.report.rows import COLUMNS, ReportError, Results
+from asma.report.rows import COLUMNS, ReportError
+from tests.report.grid import collect_table
 
 Write = Callable[[Mapping[str, Any]], Path]
-
-
-def collect(params: dict[str, Any], runs: Path) -> Results:
-    return rows.collect(grid.table(params), runs)
 
 
 def change(path: Path, **values: Any) -> None:
@@ -25,7 +21,7 @@ def change(path: Path, **values: Any) -> None:
 
 
 def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write: Write) -> None:
-    results = collect(params, write(params))
+    results = collect_table(params, write(params))
     # Modes a benchmark: 3 encoders x (linear, knn_1, knn_20), 3 fine-tuned or from scratch,
     # 8 fused, 2 students.
     modes = 9 + 3 + 8 + 2
@@ -37,7 +33,7 @@ def test_every_result_of_the_parameters_is_one_row(params: dict[str, Any], write
     assert [first[key] for key in COLUMNS] == [
         "demo_ntu_xsub",
         "lowdeg_highmot",
-        "probe/lowdeg_highmot/demo_ntu_xsub/joint",
+        "probe/lowdeg_highmot@demo_ntu_xsub/joint",
         "probe",
         "linear",
         "lowdeg_highmot",
@@ -75,9 +71,9 @@ def test_after_an_axis_shrinks_no_stale_row_appears(
     params: dict[str, Any], write: Write, axis: str, rest: Any, gone: dict[str, set[str]]
 ) -> None:
     runs = write(params)
-    before = collect(params, runs)
+    before = collect_table(params, runs)
     params[axis] = rest
-    left = collect(params, runs).rows
+    left = collect_table(params, runs).rows
     assert 0 < len(left) < len(before.rows)
     for key, values in gone.items():
         assert not values & set(left[key])
@@ -86,7 +82,7 @@ def test_after_an_axis_shrinks_no_stale_row_appears(
 def test_a_mode_that_was_dropped_does_not_appear(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
     params["fuse"]["modes"] = ["pretrain"]
-    found = collect(params, runs).rows
+    found = collect_table(params, runs).rows
     fused = set(found["mode"][found.encoder == "both"])
     heads = {
         f"{head}_probed" for head in ("aligned", "averaged", "concatenated", "concatenated_wide")
@@ -99,27 +95,27 @@ def test_missing_runs_are_all_named_with_what_makes_them(
 ) -> None:
     runs = write(params)
     gone = [
-        runs / "probe" / "random" / "ntu60_xsub" / "bone" / "metrics.json",
+        runs / "probe" / "random@ntu60_xsub" / "bone" / "metrics.json",
         runs / "transfer" / "to_demo" / "metrics.json",
         runs / "efficiency" / "demo_ntu_xsub" / "metrics.json",
-        runs / "export" / "finetune" / "demo_ntu_xsub" / "joint" / "metrics.json",
+        runs / "export/asma_finetune@demo_ntu_xsub/joint" / "metrics.json",
     ]
     for path in gone:
         path.unlink()
     with pytest.raises(
-        ReportError, match="4 of .* runs .* are missing; `dvc repro` makes them"
+        ReportError, match="4 files of runs .* are missing; `dvc repro` makes them"
     ) as caught:
-        collect(params, runs)
+        collect_table(params, runs)
     for path in gone:
         assert str(path) in str(caught.value)
 
 
 def test_a_run_in_the_wrong_folder_is_an_error(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    path = runs / "probe" / "random" / "ntu60_xsub" / "bone" / "metrics.json"
+    path = runs / "probe" / "random@ntu60_xsub" / "bone" / "metrics.json"
     change(path, stream="joint")
     with pytest.raises(ReportError, match="stream: found 'joint', expected 'bone'") as caught:
-        collect(params, runs)
+        collect_table(params, runs)
     assert str(path) in str(caught.value)
 
 
@@ -143,7 +139,7 @@ def test_a_bad_file_is_named_with_what_was_found(
     path = runs / "baseline" / "ntu60_xsub" / "metrics.json"
     path.write_text(content)
     with pytest.raises(ReportError, match=message) as caught:
-        collect(params, runs)
+        collect_table(params, runs)
     assert str(path) in str(caught.value)
 
 
@@ -154,7 +150,7 @@ def test_a_share_is_not_taken_for_a_percentage_beyond_the_scale(
     path = runs / "baseline" / "ntu60_xsub" / "metrics.json"
     change(path, results=[{"mode": "ridge", "accuracy": 6234}])
     with pytest.raises(ReportError, match=r"accuracy: found 6234\.0, expected a percentage"):
-        collect(params, runs)
+        collect_table(params, runs)
 
 
 def test_a_result_that_stands_twice_is_an_error(params: dict[str, Any], write: Write) -> None:
@@ -163,13 +159,13 @@ def test_a_result_that_stands_twice_is_an_error(params: dict[str, Any], write: W
     results = json.loads(path.read_text())["results"]
     change(path, results=results * 2)
     with pytest.raises(ReportError, match=r"results\[1\]: found .*ridge.* twice, expected it once"):
-        collect(params, runs)
+        collect_table(params, runs)
 
 
 def test_two_transfers_to_one_target_stay_apart(params: dict[str, Any], write: Write) -> None:
     params["transfers"]["again"] = {"source": "demo_ntu_xsub", "target": "demo_pku_xsub"}
     runs = write(params)
-    found = collect(params, runs).rows
+    found = collect_table(params, runs).rows
     modes = found["mode"][(found.encoder == "both") & found.source.notna()].tolist()
     assert modes.count("transferred_from_ntu60_xsub") == 4
     assert modes.count("transferred_from_demo_ntu_xsub") == 4
@@ -177,58 +173,37 @@ def test_two_transfers_to_one_target_stay_apart(params: dict[str, Any], write: W
     ensembles = json.loads(path.read_text())["results"]
     change(path, results=[{key: row[key] for key in row if key != "source"} for row in ensembles])
     with pytest.raises(ReportError, match=r"results\[\d+\]: found no 'source', expected one"):
-        collect(params, runs)
+        collect_table(params, runs)
 
 
 def test_demonstrations_are_called_so(params: dict[str, Any], write: Write) -> None:
-    assert rows.titles(collect(params, write(params)).rows) == {
+    assert rows.titles(collect_table(params, write(params)).rows) == {
         "demo_ntu_xsub": "demo_ntu_xsub (demonstration)",
         "ntu60_xsub": "ntu60_xsub",
         "demo_pku_xsub": "demo_pku_xsub (demonstration)",
     }
 
 
-def test_a_missing_axis_is_named(params: dict[str, Any], write: Write) -> None:
-    runs = write(params)
-    del params["fuse"]["modes"]
-    with pytest.raises(ParamsError, match=r"params.yaml: fuse.modes: not found"):
-        collect(params, runs)
-
-
 def test_curves_are_found_where_a_run_left_some(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    path = runs / "finetune" / "random" / "ntu60_xsub" / "bone" / "metrics.json"
+    path = runs / "finetune" / "random@ntu60_xsub" / "bone" / "metrics.json"
     change(path, curves={"loss": [3.0, 2.0]})
-    pretrained = runs / "pretrain" / "lowdeg_highmot" / "ntu60_xsub" / "joint" / "metrics.json"
+    pretrained = runs / "pretrain" / "lowdeg_highmot@ntu60_xsub" / "joint" / "metrics.json"
     pretrained.parent.mkdir(parents=True)
     content = {"stage": "pretrain", "results": [], "curves": {"loss": [9.0, 8.0, 7.0]}}
     pretrained.write_text(json.dumps(content))
-    found = collect(params, runs).curves[["stage", "stream", "curve", "values"]]
+    found = collect_table(params, runs).curves[["stage", "stream", "curve", "values"]]
     assert sorted(map(tuple, found.to_numpy().tolist())) == [
         ("finetune", "bone", "loss", [3.0, 2.0]),
         ("pretrain", "joint", "loss", [9.0, 8.0, 7.0]),
     ]
 
 
-def test_a_fusion_of_an_encoder_that_is_not_named_any_more_is_an_error(
-    params: dict[str, Any], write: Write
-) -> None:
-    runs = write(params)  # whose files of highdeg_lowmot stay behind
-    params["fuse"] |= {"first": "lowdeg_highmot", "second": "highdeg_lowmot"}
-    collect(params, runs)
-    params["encoders"] = ["lowdeg_highmot", "random"]
-    with pytest.raises(ParamsError, match="expected 'highdeg_lowmot' among them for fuse.second"):
-        collect(params, runs)
-    params["fuse"]["modes"], params["distill"]["teachers"], params["transfers"] = [], [], {}
-    params["export"]["teachers"] = []
-    collect(params, runs)
-
-
 def test_every_form_of_an_exported_network_is_found_with_its_machine(
     params: dict[str, Any], write: Write
 ) -> None:
     params["benchmarks"] = ["ntu60_xsub"]
-    found = rows.records(collect(params, write(params)).device)
+    found = rows.records(collect_table(params, write(params)).device)
     assert [(row["model"], row["form"]) for row in found] == [
         ("teacher", "eager"),
         ("student", "eager"),
@@ -261,34 +236,21 @@ def test_a_bad_file_of_an_export_is_named(
     params: dict[str, Any], write: Write, values: dict[str, Any], message: str
 ) -> None:
     runs = write(params)
-    path = runs / "export" / "finetune" / "ntu60_xsub" / "joint" / "metrics.json"
+    path = runs / "export/asma_finetune@ntu60_xsub/joint" / "metrics.json"
     change(path, **values)
     with pytest.raises(ReportError, match=message) as caught:
-        collect(params, runs)
+        collect_table(params, runs)
     assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("axis", "known"), [("teachers", "distill.teachers"), ("streams", "streams")]
-)
-def test_an_export_of_what_there_is_no_longer_is_an_error(
-    params: dict[str, Any], write: Write, axis: str, known: str
-) -> None:
-    runs = write(params)
-    params["export"][axis] = ["gone"]
-    wrong = rf"params.yaml: export.{axis}: found 'gone', expected some of {known}: "
-    with pytest.raises(ParamsError, match=wrong):
-        collect(params, runs)
 
 
 def test_a_figure_has_the_run_that_made_it_and_an_ensemble_its_members(
     params: dict[str, Any], write: Write
 ) -> None:
-    found = collect(params, write(params)).rows
+    found = collect_table(params, write(params)).rows
     chosen = (found.benchmark == "ntu60_xsub") & (found.encoder == "random")
     by_stream = found[chosen & (found["mode"] == "linear")].set_index("stream").runs
     folders = {stream: [run.folder for run in runs] for stream, runs in by_stream.items()}
-    joint = "probe/random/ntu60_xsub/joint"
+    joint = "probe/random@ntu60_xsub/joint"
     assert folders["joint"] == [joint]
     assert folders["3s"] == [
         "ensemble",
@@ -304,7 +266,7 @@ def test_a_figure_has_the_run_that_made_it_and_an_ensemble_its_members(
 def test_what_is_written_as_json_is_read_as_the_same_rows(
     params: dict[str, Any], write: Write, tmp_path: Path
 ) -> None:
-    found = collect(params, write(params)).rows
+    found = collect_table(params, write(params)).rows
     (tmp_path / "results.json").write_text(json.dumps(rows.records(found[COLUMNS])))
     again = rows.read(tmp_path / "results.json")
     pd.testing.assert_frame_equal(again[COLUMNS], found[COLUMNS])

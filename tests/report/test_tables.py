@@ -10,20 +10,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from asma import grid
-from asma.report import rows, tables
+from asma.report import tables
 from asma.report.rows import COLUMNS, Results, data, read
+from tests.report.grid import collect_table
 
 Write = Callable[[Mapping[str, Any]], Path]
 
 
-def collect(params: dict[str, Any], runs: Path) -> Results:
-    return rows.collect(grid.table(params), runs)
-
-
 @pytest.fixture
 def results(params: dict[str, Any], write: Write) -> Results:
-    return collect(params, write(params))
+    return collect_table(params, write(params))
 
 
 def line(table: tables.Table, *words: str) -> dict[str, str]:
@@ -73,7 +69,7 @@ def test_students_that_learnt_otherwise_have_a_line_of_their_own(
     params: dict[str, Any], write: Write, form: str, name: str
 ) -> None:
     params["distill"]["form"] = form
-    table = tables.methods(collect(params, write(params)).rows)
+    table = tables.methods(collect_table(params, write(params)).rows)
     assert list(line(table, name, "this project").values())[2:6] == ["40.0"] * 4
     assert ["3s-ASMa-Distill", "this project"] not in [row.cells[:2] for row in table.lines]
 
@@ -97,7 +93,7 @@ def test_without_a_benchmark_of_the_paper_nothing_published_appears(
 ) -> None:
     params["benchmarks"] = ["demo_ntu_xsub"]
     params["transfers"] = {}
-    found = collect(params, write(params))
+    found = collect_table(params, write(params))
     assert all(row.by == "this project" for table in tables.tables(found) for row in table.lines)
     assert "published" not in tables.markdown(found).lower()
 
@@ -128,9 +124,8 @@ def test_single_encoders_stand_above_the_papers_whose_masks_it_does_not_say(
 def test_transfers_of_the_paper_stand_beside_the_published_ones_by_their_source(
     params: dict[str, Any], write: Write
 ) -> None:
-    params["sets"]["pku2"] = {}
     params["transfers"] = {"to_pku2": {"source": "ntu60_xsub", "target": "pku2_xsub"}}
-    table = tables.benchmark(collect(params, write(params)).rows, "pku2_xsub")
+    table = tables.benchmark(collect_table(params, write(params)).rows, "pku2_xsub")
     told = [row.cells for row in table.lines if row.by == "published"]
     assert len(told) == 8
     assert told[-1] == [
@@ -167,14 +162,14 @@ def test_fewer_labels_are_said_in_every_caption(
     params: dict[str, Any], write: Write, tmp_path: Path
 ) -> None:
     runs = write(params)
-    assert "Fine-tuning used" not in tables.markdown(collect(params, runs))
-    for path in (runs / "finetune").glob("*/ntu60_xsub/*/metrics.json"):
+    assert "Fine-tuning used" not in tables.markdown(collect_table(params, runs))
+    for path in (runs / "finetune").glob("*@ntu60_xsub/*/metrics.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "n_labelled": 20}))
-    for path in (runs / "finetune").glob("*/demo_ntu_xsub/*/metrics.json"):
+    for path in (runs / "finetune").glob("*@demo_ntu_xsub/*/metrics.json"):
         path.write_text(
             json.dumps({**json.loads(path.read_text()), "n_labelled": 200})
         )  # all of them
-    found = collect(params, runs)
+    found = collect_table(params, runs)
     said = "Fine-tuning used the labels of 20 of 200 recordings of ntu60_xsub."
     assert said in tables.methods(found.rows).caption
     shown = tables.terminal(found.rows)
@@ -194,7 +189,7 @@ def test_a_transfer_stands_in_the_table_of_its_target(results: Results) -> None:
 
 def test_one_stream_needs_no_ensemble_column(params: dict[str, Any], write: Write) -> None:
     params["streams"] = params["export"]["streams"] = ["bone"]
-    found = collect(params, write(params)).rows
+    found = collect_table(params, write(params)).rows
     assert tables.benchmark(found, "ntu60_xsub").header[3:] == ["bone"]
     assert line(tables.methods(found), "ASMa", "this project")["ntu60_xsub Lin."] == "10.0"
 
@@ -232,7 +227,7 @@ def test_without_exported_networks_there_is_no_table_of_them(
     params: dict[str, Any], write: Write
 ) -> None:
     params["export"]["teachers"] = []
-    found = collect(params, write(params))
+    found = collect_table(params, write(params))
     assert "Efficiency on this machine" not in tables.markdown(found)
 
 
@@ -299,7 +294,7 @@ def test_the_short_tables_come_first_and_the_best_of_each_column_is_marked(
 
 def test_the_same_runs_give_the_same_bytes(params: dict[str, Any], write: Write) -> None:
     runs = write(params)
-    one, two = collect(params, runs), collect(params, runs)
+    one, two = collect_table(params, runs), collect_table(params, runs)
     assert tables.markdown(one) == tables.markdown(two)
     for form in (tables.as_csv, tables.as_json):
         assert form(one.rows) == form(two.rows)
