@@ -10,7 +10,7 @@ import pytest
 from asma.report import figures, rows, statistics, tables
 from asma.report.rows import Expected, ReportError
 from asma.report.tables import Table
-from tests.report.grid import N, collect, lay, lines, params, share, tables_of
+from tests.report.grid import N, collect, lay, lines, pair, params, share, tables_of
 
 
 def right(one: Expected, mode: str) -> np.ndarray:
@@ -134,7 +134,9 @@ def test_two_lines_of_one_run_are_a_row_each(tmp_path: Path) -> None:
     found = rows.ablations(listed, runs, content["ensemble"]["weights"]).rows
     own = found[(found.encoder == "lowdeg_highmot") & (found["mode"] == "linear")]
     assert len(own) == 6 and own.run.nunique() == 3
-    assert not named(tables_of(params(), runs)).get("mask.joints")
+    defaults = {"demo_xsub": content["defaults"]}
+    table = named(tables.ablations(found, pair(content), defaults))["Number of masked joints"]
+    assert [line.cells[0] for line in table.lines] == ["9 (default)"]
 
 
 def test_a_table_for_each_thing_varied(found: dict[str, Table]) -> None:

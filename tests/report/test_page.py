@@ -70,7 +70,7 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
     ]
     assert ["runs/ensemble/metrics.json", *streams] in paths
     assert ["runs/ensemble/metrics.json", *["runs/transfer/to_demo/metrics.json"] * 3] in paths
-    own = (runs for runs in shown if "random/ntu60_xsub/bone" in runs and "together" not in runs)
+    own = (runs for runs in shown if "random@ntu60_xsub/bone" in runs and "together" not in runs)
     (bone,) = (runs for runs in own if "linear" in runs)
     assert "<code>attributes.run_name = &#34;probe@random-ntu60_xsub-bone&#34;</code>" in bone
     query = "attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22"
