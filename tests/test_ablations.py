@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ BOTH = {"first": "lowdeg_highmot", "second": "highdeg_lowmot"}
 PARAMS: dict[str, Any] = {"fuse": BOTH, "distill": {"teachers": ["finetune"]}, "mask": {}}
 
 
-def lines(params: dict[str, Any] = PARAMS, **changed: Any) -> list[Line]:
+def lines(of: Mapping[str, Any] = PARAMS, **changed: Any) -> list[Line]:
     lists: dict[str, Any] = {name: [] for name in ablations.LISTS}
     lists["masks"] = ["random", *BOTH.values()]
-    return ablations.lines(params, {**lists, **changed})
+    return ablations.lines(of, {**lists, **changed})
 
 
 def test_a_line_is_a_recipe_in_a_stage_and_what_was_changed_stands_beside_whose_it_is() -> None:
@@ -73,7 +74,7 @@ def test_a_line_that_would_change_nothing_is_refused_before_it_is_run(name: str,
     word = line.split("+")[-1]
     wrong = rf"ablations\.yaml: {name}: found '{word}', which changes nothing there; expected"
     with pytest.raises(ParamsError, match=wrong):
-        lines(**{name: [line]})
+        lines(PARAMS, **{name: [line]})
 
 
 def test_motion_may_be_varied_where_views_measure_it_themselves() -> None:

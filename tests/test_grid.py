@@ -223,7 +223,7 @@ def test_a_new_method_changes_nothing_until_a_recipe_uses_it(root: Path, monkeyp
     ],
 )
 def test_a_value_changes_the_stages_that_read_it(root: Path, key: str, value: Any, stages: set[str]) -> None:
-    # the ablations say the values they vary and how long was trained; a line that was named by this key has another name now
+    # the ablations say the values they vary and the epochs; a line named by this key has another name now
     changed = after(root, lambda: change(root / "params.yaml", **{key: value}))
     word = key.replace("__", ".")
     assert {name.partition("/")[0] for name in changed if word not in name} == stages

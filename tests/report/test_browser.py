@@ -227,7 +227,7 @@ def test_a_figure_shows_the_run_that_made_it(show: Open, site: Path) -> None:
     assert linked == site.parents[1] / file.text
     assert json.loads(linked.read_text())["stage"] == "fuse"
     assert str(mlflow.get_attribute("href")).startswith("http://127.0.0.1:5000/#/")
-    search = 'run_name = "fuse@finetune-ntu60_xsub-joint"'
+    search = "tags.recipe = 'asma_finetune' and tags.benchmark = 'ntu60_xsub'"
     for words in ("seed\n1", "epochs\n3", search, "make ui", "10.00 / 20.00"):
         assert words in dialog.text
     ActionChains(browser).send_keys(Keys.ESCAPE).perform()

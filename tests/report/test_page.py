@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -72,8 +73,10 @@ def test_every_figure_of_ours_has_a_run_and_no_published_one_has(results: Result
     assert ["runs/ensemble/metrics.json", *["runs/transfer/to_demo/metrics.json"] * 3] in paths
     own = (runs for runs in shown if "random@ntu60_xsub/bone" in runs and "together" not in runs)
     (bone,) = (runs for runs in own if "linear" in runs)
-    assert "<code>attributes.run_name = &#34;probe@random-ntu60_xsub-bone&#34;</code>" in bone
-    query = "attributes.run_name%20%3D%20%22probe%40random-ntu60_xsub-bone%22"
+    wanted = {"stage": "probe", "recipe": "random", "benchmark": "ntu60_xsub"}
+    search = " and ".join(f"tags.{key} = '{value}'" for key, value in wanted.items())
+    assert f"<code>{search.replace(chr(39), '&#39;')}</code>" in bone
+    query = quote(search)
     assert f'&amp;searchFilter={query}">MLflow</a>' in bone
     assert "<dt>seed</dt><dd>1</dd>" in bone and "<dt>epochs</dt><dd>3</dd>" in bone
 
