@@ -61,6 +61,8 @@ def pivot(
     stays. In so many of the first columns as `mark` the best of ours are marked.
     """
     cells = cells[cells.column.isin(columns)].sort_values(["line", "published"], kind="stable")
+    if cells.empty:
+        return []
     value = cells.text.str.partition(" / ")[0].where(~cells.published & (cells.text != NONE))
     value = value.where(cells.column.isin(columns[:mark])).astype(float)
     cells = cells.assign(best=value == value.groupby(cells.column).transform("max"))

@@ -390,3 +390,12 @@ def test_lines_are_pivoted_in_their_order_with_published_ones_below_and_the_best
     ]
     assert [set(one.best) for one in found] == [{1}, set(), set()]
     assert [one.runs for one in found] == [{1: ("other",), 2: ("third",)}, {}, {1: ("run",)}]
+
+
+def test_where_no_method_of_the_paper_was_run_its_table_is_empty(
+    params: dict[str, Any], write: Write
+) -> None:
+    found = collect_table(params, write(params))
+    others = found.rows.assign(mode="other", benchmark="a_xsub")
+    text = tables.markdown(found._replace(rows=others.drop_duplicates(["encoder", "of", "stream"])))
+    assert f"## {tables.ALL}\n" in text and "| other" in text
