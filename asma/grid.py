@@ -89,7 +89,7 @@ class Grid:
         kept = {
             key: value
             for key, value in words(changes).items()
-            if key.partition(".")[0] in sections and _value(own, key, benchmark) != value
+            if key.partition(".")[0] in sections and value_of(own, key, benchmark) != value
         }
         return f"{base}+{spelled(kept)}" if kept else base
 
@@ -275,7 +275,7 @@ class Grid:
         return {"encoders": self.words("encoders"), "folders": folders}
 
 
-def _value(config: Config, key: str, benchmark: str) -> Any:
+def value_of(config: Config, key: str, benchmark: str) -> Any:
     """A value by its dotted key, where it says `by_benchmark` that of the benchmark."""
     value = config.get(key)
     if value == BY_BENCHMARK:

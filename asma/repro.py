@@ -79,9 +79,9 @@ def main(arguments: list[str]) -> int:
     if status := dvc(["repro", *arguments]):
         return status
     if page.is_file() and page.stat().st_mtime_ns == before:  # else the stage has just printed it
-        from asma.report import collect, tables
+        from asma.report import rows, tables
 
-        print(tables.terminal(collect.read(REPORT / "results.json")))
+        print(tables.terminal(rows.read(REPORT / "results.json")))
     print(f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n{NEXT}")
     return 0
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from asma import training
 from asma.data import parse
-from asma.report import collect, tables
+from asma.report import rows, tables
 from benchmarks.measure import Result, seconds
 from benchmarks.pretraining import make, our_step
 from demo import synthetic
@@ -58,25 +58,30 @@ def parsing(subjects: int, rounds: int) -> tuple[int, float]:
 
 def tabling(encoders: int, rounds: int) -> tuple[int, float]:
     """Runs and the seconds to collect them and write the table."""
-    params: dict[str, Any] = {
-        "benchmarks": ["a_xsub"], "streams": ["joint", "bone", "motion"], "transfers": {}, "sets": {"a": {}},
-        "encoders": [f"encoder{i}" for i in range(encoders)], "fuse": {"modes": []}, "distill": {"teachers": []},
-        "export": {"teachers": [], "streams": []},
-    }  # fmt: skip
+    streams = ["joint", "bone", "motion"]
+    axes: list[dict[str, str]] = [
+        {"stage": stage, "recipe": f"encoder{i}", "benchmark": "a_xsub"}
+        for stage in ("probe", "finetune")
+        for i in range(encoders)
+    ]
+    listed: list[dict[str, Any]] = [
+        {"run": "runs/{stage}/{recipe}".format(**one), "streams": streams, "axes": one, "says": {}, "columns": {}}
+        for one in axes
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        plan = list(collect.expected(params))
-        costs = collect.Expected("efficiency", {"benchmark": "a_xsub"}, {"stage": "efficiency", "benchmark": "a_xsub"})
-        for item in [*plan, costs]:
-            path = Path(folder, item.folder, "metrics.json")
+        files = rows.expected(listed)
+        for item in files:
+            path = item.path(Path(folder))
             path.parent.mkdir(parents=True)
-            one = {"mode": item.stage, "accuracy": 50.0, "top5": 80.0, "encoder": "x", "stream": "joint", **item.says}
-            path.write_text(json.dumps({**one, "results": [one] if item.stage != "ensemble" else [], "models": []}))
+            one = {"mode": item.says["stage"], "accuracy": 50.0, "top5": 80.0, "n_train": 9, "n_test": 9, "seed": 1}
+            about = {**item.says, "encoder": item.says["recipe"]}
+            path.write_text(json.dumps({**about, "results": [one]}))
 
         def work() -> None:
-            results = collect.collect(params, Path(folder))
-            tables.markdown(results), tables.as_csv(results), tables.terminal(results)
+            found = rows.collect(listed, Path(folder))
+            tables.markdown(found), tables.as_csv(found.rows), tables.terminal(found.rows)
 
-        return len(plan), median(work, rounds)
+        return len(files), median(work, rounds)
 
 
 def run(full: bool) -> list[Result]:

@@ -3,53 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from asma import cli, tracking
 from asma.plan import Plan
-from asma.report import ablation_tables, ablations, claims, figures, page, tables
+from asma.report import claims, figures, page, rows, tables
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The lines and their runs; `folders` has the folder of each run by `ablations.key`."""
+    """What the ablations are: `rows` lists the runs as `rows.expected` reads them, `pair` is what is
+    fused; of each of the `benchmarks` its budget, epochs and the values without a change."""
 
-    table: dict[str, Any]
-    folders: dict[str, str]
+    rows: list[dict[str, Any]]
+    pair: list[str]
+    benchmarks: dict[str, dict[str, Any]]
+    values: dict[str, Any]
+    ensemble: dict[str, Any]
 
 
 def main(plan: Plan) -> None:
-    settings, out = plan.load(Settings), plan.folder
-    content, missing = settings.table, settings.table["ablations"].get("missing", "error")
+    settings, runs, out = plan.load(Settings), Path("runs"), plan.folder
+    weights, section = settings.ensemble["weights"], settings.values["ablations"]
     with tracking.run("ablations") as log:
-        found = ablations.collect(content, settings.folders, missing)
-        made = ablation_tables.all_tables(found, content)
-        far = ablation_tables.pretraining(found, ablations.losses(content, settings.folders))
-        tested = claims.put_to_the_test(found)
-        said, how = tables.note(found), ablation_tables.made_by(found, content)
-        drawn = ablation_tables.figures(found, content)
-        titles = {b: found.title(b) for b in found.benchmarks}
-        judged = [page.Claim(f"{titles[t.benchmark]}: {t.claim.text}", t.verdict, t.differences) for t in tested]
-        behind = [claims.table(t, f"Claim “{t.claim.key}”: {titles[t.benchmark]}") for t in tested if t.comparisons]
-        of = [*behind, *made]
-        html = page.render("ASMa: ablations", text=how, note=said, of=of, drawn=drawn, claims=judged, titles=titles)
+        results = rows.ablations(settings.rows, runs, weights, section.get("missing", "error"))
+        found, answers = results.rows, partial(rows.answers, runs=runs, weights=weights)
+        tested = claims.judge(found, settings.pair, answers)
+        defaults = {name: own["defaults"] for name, own in settings.benchmarks.items()}
+        made = tables.ablations(found, settings.pair, defaults)
+        about: Any = {"benchmarks": settings.benchmarks, "gone": len(rows.gone(settings.rows, runs))}
+        origin = tables.caption("origin", seeds=section["seeds"], streams=section["streams"], **about)
+        drawn = {f"ablation_{n}": figures.ablation(t) for n, t in made.items() if not n.startswith("seeds_")}
         (out / "ablations").mkdir(parents=True, exist_ok=True)
-        for name, text in {
-            "ablations.html": html,
-            "ablations/tables.md": ablation_tables.markdown("Ablations", made, said, how),
-            "ablations/results.json": ablation_tables.as_json(found),
-            "ablations/claims.md": ablation_tables.claims_markdown(
-                tested, said, how, ablation_tables.parameters(found, content), far
-            ),
-        }.items():
+        texts = page.ablations(results, made, tested, drawn, origin, settings.values)
+        for name, text in {**texts, "ablations/results.json": tables.as_json(found)}.items():
             (out / name).write_text(text, encoding="utf-8")
             log.artifact(out / name)
         for name, figure in drawn.items():
-            figures.save(figure, out / "ablations" / "figures", name)
-            log.artifact(out / "ablations" / "figures" / f"{name}.png")
-        log.metrics({"rows": len(found.rows)})
-        log.summary("\n".join(f"{one.benchmark}: {one.claim.text} {one.sentence}" for one in tested))
-        log.summary(f"\n{len(found.rows)} rows: {out / 'ablations.html'}, {out / 'ablations'}/")
+            figures.save(figure, out / "ablations/figures", name)
+            log.artifact(out / "ablations/figures" / f"{name}.png")
+        log.metrics({"rows": len(found)})
+        for one in tested:
+            log.summary(f"{one.benchmark}: {one.claim} {one.verdict}. {one.sentence}".rstrip())
+        log.summary(f"\n{len(found)} rows: {out / 'ablations.html'}, {out / 'ablations'}/")
 
 
 if __name__ == "__main__":

@@ -6,21 +6,23 @@ import json
 import shutil
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from asma import cli, grid, plan
+from asma import ablations, cli, grid, plan
 from asma.grid import Grid
 from asma.imports import Code
 from asma.params import Project
 from asma.plan import Plan
-from asma.report import ablations
 
 STAGES = (
     "synthesize", "parse", "prepare", "motion", "split", "pretrain", "probe", "finetune", "fuse", "distill",
     "transfer", "baseline", "efficiency", "export", "illustrate", "ensemble", "table", "ablations",
 )  # fmt: skip
 JUDGED = ("probe", "finetune", "fuse", "distill")
+SHOWN = (*JUDGED, "pretrain", "baseline", "efficiency", "transfer", "export")  # in the table, in order
+TRAINED = ("pretrain", "probe", "finetune", "distill")  # whose epochs are said of the ablations
 
 
 def project(root: Path = Path()) -> Grid:
@@ -44,44 +46,30 @@ def runs(of: Grid) -> Iterator[Plan]:
 
 def lines(of: Grid) -> list[Plan]:
     """The plans of the ablations' runs that the table does not have."""
-    return of.lines((stage, recipe, benchmark) for stage, recipe, benchmark in _wanted(of).values())
+    wanted = (run["axes"] for run in _wanted(of))
+    return of.lines((axes["stage"], axes["recipe"], axes["benchmark"]) for axes in wanted)
 
 
-def _wanted(of: Grid) -> dict[str, tuple[str, str, str]]:
-    """(stage, recipe, benchmark) of each line, benchmark and seed, by `ablations.key`."""
-    content = about(of)
-    settings = content["ablations"]
-    every = ablations.grid(content)
-    every += [ablations.Ablation("pretrain", (encoder,), change=None) for encoder in settings["masks"]]
-    streams = f"+streams={','.join(map(str, settings['streams']))}"
-    found = {}
-    for line in every:
-        for benchmark in map(str, settings["benchmarks"]):
-            for seed in settings["seeds"]:
-                recipe = f"{line.recipe}+seed={seed}{streams}"
-                name = ablations.key(line, benchmark, seed)
-                found[name] = (line.stage, of.recipe(line.stage, recipe, benchmark), benchmark)
-    return found
+def _wanted(of: Grid) -> Iterator[dict[str, Any]]:
+    """Every run that the ablations ask for, as the report is told of it."""
+    section = about(of)
+    every = ablations.lines(of.params, section)
+    streams = [str(stream) for stream in section["streams"]]
+    for line, benchmark, seed in product(every, map(str, section["benchmarks"]), section["seeds"]):
+        changed = f"{line.recipe}+seed={seed}+streams={','.join(streams)}"
+        recipe = of.recipe(line.stage, changed, benchmark)
+        yield {
+            "run": of.folder(line.stage, recipe, benchmark),
+            "streams": streams,
+            "axes": {"stage": line.stage, "recipe": recipe, "benchmark": benchmark},
+            "says": {"seed": seed},
+            "columns": {"encoder": line.encoder, "change": line.change, "draw": line.draw},
+        }
 
 
 def about(of: Grid) -> dict[str, Any]:
-    """What the report is told of the parameters."""
-    params, own = of.params, dict(of.project.ablations)
-    own.setdefault("streams", params["streams"])
-    columns = [*of.words("benchmarks"), *map(str, own.get("benchmarks") or [])]
-    targets = [str(ends["target"]) for ends in (params.get("transfers") or {}).values()]
-    sets = {b: of.project.dataset(of.dataset_of(b)) for b in dict.fromkeys([*columns, *targets])}
-    axes = ("benchmarks", "streams", "encoders", "transfers", "fuse", "distill", "export", "transfer", "mask")
-    return {
-        **{axis: params[axis] for axis in axes},
-        "ensemble": params["ensemble"],
-        "seed": params["seed"],
-        "ablations": own,
-        "demonstrations": [name for name, known in sets.items() if known.demonstration],
-        "budget_of": {name: known.budget for name, known in sets.items()},
-        "budgets": {known.budget: of.project.overlay(known.budget) for known in sets.values()},
-        "values": {name: grid.without_machine(of.config("", name).values) for name in sets},
-    }
+    """recipes/ablations.yaml, where it does not name streams with those of the table."""
+    return {"streams": of.params["streams"], **of.project.ablations}
 
 
 def ensemble(of: Grid, rows: list[Plan]) -> Plan:
@@ -96,26 +84,45 @@ def ensemble(of: Grid, rows: list[Plan]) -> Plan:
 
 
 def table(of: Grid, rows: list[Plan]) -> Plan:
-    """The plan of the table: every run whose results it has to have, and what it is called."""
-    content = about(of)
-    told = ("benchmarks", "streams", "encoders", "transfers", "ensemble", "transfer", "demonstrations")
-    shown = {key: content[key] for key in told}
-    shown["fuse"] = {key: content["fuse"][key] for key in ("first", "second", "modes")}
-    shown["distill"] = {"teachers": content["distill"]["teachers"]}
-    shown["export"] = {key: content["export"][key] for key in ("teachers", "streams")}
-    listed = [
-        {"stage": run.stage, **run.axes, "run": run.out, **of.project.row(run.axes.get("recipe", ""))}
-        for run in rows
-        if run.stage in (*JUDGED, "transfer", "baseline", "efficiency", "export")
-    ]
-    given = {"table": shown, "rows": listed}
+    """The plan of the table: every run whose files it reads, and the benchmarks it illustrates."""
+    shown = sorted((run for run in rows if run.stage in SHOWN), key=lambda run: SHOWN.index(run.stage))
+    listed = [_listed(of, run) for run in (*shown, ensemble(of, rows))]
+    given = {"rows": listed, "benchmarks": of.words("benchmarks")}
     return of.plan("table", {}, of.project.config(""), {}, "report", given=given)
 
 
+def _listed(of: Grid, run: Plan) -> dict[str, Any]:
+    """A run as the report is told of it: one of a recipe leaves a file a stream, any other one file."""
+    own = run.settings["export"] if run.stage == "export" else run.settings
+    ends = of.params["transfers"][run.axes["transfer"]] if run.stage == "transfer" else {}
+    return {
+        "run": run.out,
+        "streams": own["streams"] if "recipe" in run.axes else [],
+        "axes": {"stage": run.stage, **run.axes},
+        "says": {"source": ends["source"], "benchmark": ends["target"]} if ends else {},
+        "columns": {},
+    }
+
+
 def summary(of: Grid) -> Plan:
-    """The plan of the ablations' report."""
-    folders = {key: of.folder(*run) for key, run in _wanted(of).items()}
-    given = {"table": about(of), "folders": folders}
+    """The plan of the ablations' report: every run, what is fused, and what was not changed."""
+    section, wanted = about(of), list(_wanted(of))
+    keys = sorted({run["columns"]["change"].partition("=")[0] for run in wanted} - {""})
+    benchmarks: dict[str, dict[str, Any]] = {}
+    for name in map(str, section["benchmarks"]):
+        config = of.config("", name)
+        benchmarks[name] = {
+            "budget": of.project.dataset(of.dataset_of(name)).budget,
+            "epochs": {stage: config.get(f"{stage}.epochs") for stage in TRAINED},
+            "defaults": {key: grid.value_of(config, key, name) for key in keys},
+        }
+    budgets = sorted({own["budget"] for own in benchmarks.values()})
+    given = {
+        "rows": wanted,
+        "pair": [of.params["fuse"][place] for place in ablations.PLACES],
+        "benchmarks": benchmarks,
+        "values": {"ablations": section, "budgets": {name: of.project.overlay(name) for name in budgets}},
+    }
     return of.plan("ablations", {}, of.project.config(""), {}, "report", given=given)
 
 

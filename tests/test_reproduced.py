@@ -15,7 +15,7 @@ import yaml
 
 from asma import plan, repro
 from asma.plan import Plan
-from asma.report import collect, tables
+from asma.report import rows, tables
 from stages import plan as planning
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +57,7 @@ def test_a_stage_that_another_plan_would_change_is_named() -> None:
 
 
 def test_the_table_in_the_readme_is_the_reports() -> None:
-    shown = tables.terminal(collect.read(ROOT / repro.REPORT / "results.json")).strip()
+    shown = tables.terminal(rows.read(ROOT / repro.REPORT / "results.json")).strip()
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert shown in [block.strip() for block in blocks], (
         f"README.md: found no ```text block that is the table of report/results.json; {REMEDY}:\n{shown}"

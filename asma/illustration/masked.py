@@ -15,6 +15,7 @@ from asma.skeleton import Skeleton
 
 UNTRAINED = "random"  # the encoder that never saw a masked view
 BLOCK = 1024  # clips at once
+SHORTEST = 0.085  # of the bones of a drawn pose, in heights of the body
 
 
 def hide(
@@ -87,6 +88,32 @@ def mean_pose(clips: Tensor) -> np.ndarray:
     return (total / max(count, 1.0)).numpy()
 
 
+def flat(pose: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Where joints of a pose (V, 3) are drawn, (V, 2) in heights of the body, from the front.
+
+    The joints of a hand lie too close to be told apart: short bones are drawn longer, and where no
+    other branches off they go on as the bone before, away from the body. A bone without a direction
+    of its own hangs down.
+    """
+    seen = pose[:, :2] * (-1, 1)
+    seen = seen / (float(np.ptp(seen, axis=0).max()) or 1.0)
+    found, ways = np.zeros_like(seen), np.tile([0.0, -1.0], (len(seen), 1))
+    joints = range(len(parents))
+    children = [[v for v in joints if parents[v] == joint != v] for joint in joints]
+    reached = [joint for joint in joints if parents[joint] == joint]
+    for joint in reached:  # grows: children after their parents
+        for child in children[joint]:
+            bone = seen[child] - seen[joint]
+            length = float(np.hypot(*bone))
+            if length < SHORTEST and len(children[joint]) == 1:
+                ways[child] = np.sign(found[joint][0]) * abs(ways[joint][0]), ways[joint][1]
+            elif length > 0:
+                ways[child] = bone / length
+            found[child] = found[joint] + ways[child] * max(length, SHORTEST)
+            reached.append(child)
+    return found
+
+
 def arrays(
     encoders: Sequence[str],
     mask: Mask,
@@ -107,7 +134,7 @@ def arrays(
         return np.array(found).reshape(len(encoders), length)
 
     return {
-        "pose": mean_pose(clips),
+        "place": flat(mean_pose(clips), skeleton.parents),
         "degree": skeleton.degree,
         "drawn_first": rows([drawn_first(e, mask, skeleton) for e in encoders], V),
         "joints_hidden": rows([joints_hidden(e, mask, skeleton, draws, draw) for e in encoders], V),

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from asma.data.batches import Clips
 from asma.data.benchmarks import Benchmark
-from asma.illustration import judged, masked
+from asma.illustration import contract, judged, masked
 from asma.illustration.inside import highest_is_one
 from asma.illustration.judged import Answers
 from asma.masking import Mask
@@ -50,6 +50,43 @@ def present(clip: np.ndarray) -> np.ndarray:
     return clip[..., there].transpose(1, 2, 3, 0)
 
 
+def staged(xyz: np.ndarray, motion: Sequence[float], masks: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a recording (T, V, M, 3) is shown: `places` of its bodies, `apart`, `whole`, `opens`.
+
+    A body turns about the middle of a box, `radius` is to the farthest point from there, `floor`
+    the lowest height. The box is around all bodies, or where some joint of all is always at the
+    origin, each having been centred by itself, around each alone, to be shown apart. Whole frames
+    show at least half of what most show: where a recording lost everybody for a moment, resampling
+    leaves a body shrunk between nobody and somebody. It opens when half of the motion (T,) of those
+    has passed, at the next that is not hidden, by encoder in `masks` and for no encoder, "".
+    """
+    there = np.asarray(xyz.any(axis=(1, 3)))  # (T, M)
+    apart = xyz.shape[2] > 1 and not xyz.any(axis=(0, 2, 3)).all()
+    groups = [[m] for m in range(xyz.shape[2])] if apart else [list(range(xyz.shape[2]))]
+    places = []
+    for group in groups:
+        points = np.concatenate([xyz[there[:, m], :, m].reshape(-1, 3) for m in group])
+        points = points if len(points) else np.zeros((1, 3))
+        low, high = points.min(axis=0), points.max(axis=0)
+        middle = (low + high) / 2
+        radius = float(np.linalg.norm(points - middle, axis=1).max())
+        place = {"middle": middle.round(4).tolist(), "radius": round(radius, 4)}
+        places += [{**place, "floor": round(float(low[1]), 4)}] * len(group)
+    boxes = (xyz.min(axis=1, keepdims=True) + xyz.max(axis=1, keepdims=True)) / 2
+    tall = np.where(there, np.linalg.norm(xyz - boxes, axis=3).max(axis=1), 0).max(axis=1)  # (T,)
+    usual = np.sort(tall[tall > 0])
+    whole = np.flatnonzero((tall > 0) & (tall >= (usual[len(usual) // 2] / 2 if len(usual) else 0)))
+    opens = {}
+    for encoder in ("", *masks):
+        hidden = masks[encoder]["frames"] if encoder else []
+        passed = np.cumsum(np.asarray(motion)[whole])
+        half = whole[np.searchsorted(passed, passed[-1] / 2)] if len(whole) else 0
+        seen = np.setdiff1d(whole, hidden)
+        seen = seen if len(seen) else whole
+        opens[encoder] = int(seen[np.abs(seen - half).argmin()]) if len(seen) else 0
+    return {"places": places, "apart": apart, "whole": whole.tolist(), "opens": opens}
+
+
 def recordings(
     chosen: np.ndarray,
     test: Clips,
@@ -75,6 +112,8 @@ def recordings(
         for encoder in encoders:
             joints, frames = masked.hide(encoder, mask, skeleton, scores[i], generator)
             masks[encoder] = {"joints": joints, "frames": frames}
+        # the shortest text that is the same 32-bit number again, so that the frames follow from it
+        moved = [float(str(value)) for value in scores[i].to(torch.float32).numpy()]
         found.append(
             {
                 "name": test.names[i],
@@ -83,8 +122,8 @@ def recordings(
                 "bodies": xyz.shape[2],
                 "scale": scale,
                 "xyz": base64.b64encode(xyz.tobytes()).decode("ascii"),
-                # the shortest text that is the same 32-bit number again, so that the frames follow from it
-                "motion": [float(str(value)) for value in scores[i].to(torch.float32).numpy()],
+                **staged(xyz * scale, moved, masks),
+                "motion": moved,
                 "masks": masks,
                 "activation": {
                     encoder: [round(float(v), 3) for v in highest_is_one(responses[encoder][i])] for encoder in encoders
@@ -116,6 +155,8 @@ def document(bench: Benchmark, encoders: Sequence[str], shown: list[dict[str, An
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """player.json on one line, the same bytes for the same content. Raises ValueError on NaN and infinity."""
+    """player.json on one line, the same bytes for the same content. Raises ValueError where it is
+    not what the page may trust."""
+    contract.check(content)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Results to tables and figures: reads metrics.json and what `illustrate` left, knows no model and no MLflow."""
+"""Results to tables, figures and a page: reads what runs left, knows no model and no MLflow."""

@@ -1,535 +1,487 @@
-"""Rows to tables: results.md in the shape of the paper's Table 1, results.csv and .json, a short form for
-the terminal."""
+"""The tidy frame → tables: of results in the shape of the paper's, of ablations one a thing varied.
+
+Which rows stand where under which name is data, tables.yaml; what the paper printed, paper.yaml.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
+import pandas as pd
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from tabulate import tabulate
 
-from asma.report import headline as short
-from asma.report.collect import COLUMNS, Results, Row, Run
+from asma.report import claims, statistics
+from asma.report.rows import COLUMNS, Results, Run, data, each, records, run_of, streams, titles
 
 NONE = "–"
 OURS, PUBLISHED = "this project", "published"
-CONTROL = "control: "
-WIDTH = 96  # of the terminal's sentences
-HOW = (
-    "Frozen: encoders as pretraining without labels left them, only a classifier learns on them; of single ones, the "
-    "untrained too, on standardised features. Without alignment: a plain head as large. Chance: always the commonest "
-    "class. "
-    "Verdicts are of the last column. Undecided: it may be luck; p, of a sign-flip test over the test recordings and "
-    "corrected for all that is asked of them, is not below 0.05. Another training may say otherwise."
-)
-BOLD = " Marked: the best of its column here."
-
-_COSTS = {"params": 1e6, "macs": 1e9, "flops": 1e9}  # units of the headline table
-
-Mode = tuple[str, str]  # encoder, mode
+ALL, CONTROL = "All methods", "control: "
+DEFAULT = " (default)"  # value of an ablation
+BY_ENCODER = ("masks", "pairs")  # tables whose values are encoders
+TEACHERS = {"probed": "pretrain", "finetuned": "finetune"}  # of students, by how they are called
+JUDGED = {"linear": "Lin.", "finetuned": "FT."}
 
 
-@dataclass(frozen=True)
-class Method:
-    """A line of the headline table: whose linear and fine-tuned figures stand in it, and its name in the
-    paper's."""
-
-    name: str
-    linear: Mode | None
-    finetuned: Mode | None
-    published: str | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a table; `by` says whose figures they are, `runs` which runs made the cell of that number, `best`
-    which cells are the best of their columns."""
+class Line(NamedTuple):
+    """One line of a table; `by` says whose figures they are, `runs` which runs made the cell of
+    that number, `best` which cells are the best of their columns."""
 
     cells: list[str]
     by: str = OURS
-    runs: Mapping[int, Sequence[Run]] = field(default_factory=dict)
+    runs: Mapping[int, Sequence[Run]] = {}
     best: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table before it is Markdown or HTML; the first `words` columns are text, the others numbers; `points` are
-    sentences below it."""
+class Table(NamedTuple):
+    """A table before it is Markdown or HTML; the first `words` columns are text, the others
+    numbers; `points` are sentences below it."""
 
     title: str
     caption: str
     header: list[str]
     words: int
-    lines: list[Line] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
+    lines: Sequence[Line] = ()
+    points: Sequence[str] = ()
+
+
+def pivot(
+    cells: pd.DataFrame, index: Sequence[str], columns: Sequence[str], mark: int = 0
+) -> list[Line]:
+    """Cells as lines: `text` and `runs` by `column`, of the same `line`, `published` and index.
+
+    Lines stand by their number, published ones below ours; of two cells in one place the last one
+    stays. In so many of the first columns as `mark` the best of ours are marked.
+    """
+    cells = cells[cells.column.isin(columns)].sort_values(["line", "published"], kind="stable")
+    if cells.empty:
+        return []
+    value = cells.text.str.partition(" / ")[0].where(~cells.published & (cells.text != NONE))
+    value = value.where(cells.column.isin(columns[:mark])).astype(float)
+    cells = cells.assign(best=value == value.groupby(cells.column).transform("max"))
+    lines, place = [], {column: n for n, column in enumerate(columns, len(index))}
+    keys = ["line", "published", *index]
+    for (_, published, *words), own in cells.groupby(keys, sort=False, dropna=False):
+        there = {place[cell.column]: cell for cell in each(own)}
+        texts = [there[n].text if n in there else NONE for n in place.values()]
+        runs = {n: cell.runs for n, cell in there.items() if cell.runs and not published}
+        best = frozenset(n for n, cell in there.items() if cell.best)
+        by = PUBLISHED if published else OURS
+        lines.append(Line([*map(str, words), *texts], by, runs, best))
+    return lines
 
 
 @cache
-def paper() -> dict[str, Any]:
-    """The published figures, paper.yaml."""
-    return yaml.safe_load((resources.files(__package__) / "paper.yaml").read_text(encoding="utf-8"))
+def paper() -> pd.DataFrame:
+    """What the paper printed of methods, a row a figure: `accuracy` of a `method` by `table`,
+    `benchmark`, `stream` and `judged`, with its `std`, the `encoder` and `mode` of ours that it
+    stands beside, if any, under which `label`, and what else paper.yaml says of the method."""
+    found = []
+    for table, content in data("paper.yaml").items():
+        for row in content.get("rows", ()):
+            name = f"{row['method']} ({row['authors']})" if "authors" in row else row["method"]
+            about = {"table": table, "stream": "3s", **row, "name": name}
+            beside = row.get("beside", content.get("beside", {}))
+            label = name if "target" in content else beside.get("encoder", name)
+            for place, figures in row["results"].items():
+                where = {"benchmark": content.get("target", place), "label": label}
+                for judged in (judged for judged in JUDGED if judged in figures):
+                    mode = (beside.get(judged) or "").format(place=place) or None
+                    value = {"accuracy": figures[judged], "std": figures.get(f"{judged}_std")}
+                    ours = {"encoder": beside.get("encoder"), "mode": mode, "judged": judged}
+                    found.append({**about, **where, **value, **ours})
+    return pd.DataFrame(found).drop(columns=["results", "beside"])
 
 
-def published(table: str, method: str, benchmark: str, stream: str | None = None) -> dict[str, float]:
-    """`linear` and `finetuned` of a method on a benchmark in one of the paper's tables, as far as it gives
-    them."""
-    for row in paper()[table]["rows"]:
-        if row["method"] == method and row.get("stream") == stream:
-            return row["results"].get(benchmark, {})
-    return {}
+def published(rows: pd.DataFrame, **more: Any) -> pd.DataFrame:
+    """Published rows as cells of a table, with the digits they were printed with."""
+    text = [printed(value) for value in rows.accuracy]
+    return rows.assign(text=text, published=True, runs=None, **more)
 
 
-def methods(results: Results) -> list[Method]:
-    """The lines of the headline table: the method, its student, what is left out of it in turn, the
-    controls."""
-    single = [Method(name, (name, "linear"), (name, "finetuned")) for name in results.encoders if name != "random"]
-    return [
-        Method("ASMa", ("both", "aligned_probed"), ("both", "aligned_finetuned"), "3s-ASMa"),
-        Method(
-            "ASMa-Distill",
-            ("student", "distilled_probed"),
-            ("student", "distilled_finetuned"),
-            "3s-ASMa-Distill",
-        ),
-        Method(
-            "ASMa-Distill by features",
-            ("student", "feature_distilled_probed"),
-            ("student", "feature_distilled_finetuned"),
-        ),
-        *(
-            Method(f"ASMa without alignment{how}", ("both", f"{head}_probed"), ("both", f"{head}_finetuned"))
-            for head, how in (
-                ("averaged", ""),
-                ("concatenated", ", concatenated"),
-                ("concatenated_wide", ", concatenated, as many parameters"),
-            )
-        ),
-        *single,
-        Method("control: untrained encoder, from scratch", ("random", "linear"), ("random", "scratch")),
-        Method("control: student from scratch", ("student", "scratch_probed"), ("student", "scratch_finetuned")),
-        Method("control: ridge on raw coordinates", ("coordinates", "ridge"), None),
-    ]
+def printed(value: float) -> str:
+    """A published figure with the digits it was printed with, one or two."""
+    text = f"{value:.2f}"
+    return text[:-1] if text.endswith("0") else text
 
 
-def last_stream(results: Results) -> str:
-    """The column that stands for all streams: `3s`, or the stream itself where there is only one."""
-    return f"{len(results.streams)}s" if len(results.streams) > 1 else results.streams[0]
+def number(value: Any, form: str, unit: float = 1) -> str:
+    """A figure as it stands in a cell."""
+    return NONE if pd.isna(value) else format(value / unit, form)
 
 
-def find(results: Results, benchmark: str, mode: Mode | None, stream: str) -> Row | None:
-    """The row of one encoder and mode at home (not transferred), of the ridge classifier in its only
-    stream."""
-    for row in results.at_home.get((benchmark, *mode), []) if mode else []:
-        if row["stream"] == stream or row["of"] == "baseline":
-            return row
-    return None
+def caption(name: str, /, **words: Any) -> str:
+    """A paragraph of tables.yaml, filled in."""
+    text: str = data("tables.yaml")["captions"][name]
+    return " ".join(TEMPLATES.from_string(text).render(data("paper.yaml") | words).split())
 
 
-def _marked(lines: Sequence[Line], columns: Sequence[int]) -> list[Line]:
-    """The lines with the best of this project's figures of each column marked, all of them where several are."""
-    best: dict[int, set[int]] = {}
-    for column in columns:
-        told = {n: line.cells[column].split(" / ")[0] for n, line in enumerate(lines) if line.by == OURS}
-        values = {n: float(cell) for n, cell in told.items() if cell != NONE}
-        for n in (n for n, value in values.items() if value == max(values.values())):
-            best.setdefault(n, set()).add(column)
-    return [replace(line, best=frozenset(best.get(n, ()))) for n, line in enumerate(lines)]
-
-
-def in_short(results: Results, benchmark: str) -> Table | None:
-    """What was learnt against what: the methods and their controls, a column a stream; the verdicts below it. None
-    where there is no method."""
-    found = short.entries(results, benchmark)
-    if not found:
+def short(rows: pd.DataFrame, benchmark: str) -> Table | None:
+    """What was learnt against what: the methods and their controls, a column a stream; the
+    verdicts below it. None where there is no method."""
+    found, least = claims.entries(rows, benchmark), claims.chance(rows, benchmark)
+    if found.empty:
         return None
-    streams = [stream for stream in _streams(results) if any(stream in entry.rows for entry in found)]
-    lines = []
-    for entry in found:
-        shown = [entry.rows.get(stream) for stream in streams]
-        cells = [_number(row["accuracy"] if row else None, 1) for row in shown]
-        lines.append(Line([CONTROL * entry.control + entry.name, *cells], runs=_runs(results, shown, 1)))
-    lines = _marked(lines, range(1, 1 + len(streams)))
-    if (least := short.chance(results, benchmark)) is not None:
-        lines.append(Line([f"{CONTROL}chance", *[_number(least, 1)] * len(streams)]))
-    row, points = found[0].row, [verdict.sentence for verdict in short.verdicts(results, benchmark)]
-    sizes = f"Per cent of {row['n_test']} test recordings, {row['n_train']} to learn from"
-    caption = f"{sizes}; one training, seed {row['seed']}."
-    caption += semi_supervised([row for row in results.rows if row["benchmark"] == benchmark])
-    return Table(results.title(benchmark), caption, ["Method", *streams], 1, lines, points)
+    names = [CONTROL * row.control + row.name for row in each(found)]
+    text = [number(value, ".1f") for value in found.accuracy]
+    cells = found.assign(name=names, text=text, column=found.stream, published=False)
+    cells["line"] = cells.groupby("name", sort=False).ngroup()
+    columns = [stream for stream in streams(rows) if stream in set(found.stream)]
+    lines = pivot(cells, ["name"], columns, len(columns))
+    if least is not None:
+        lines.append(Line([f"{CONTROL}chance", *[number(least, ".1f")] * len(columns)]))
+    first = records(claims.last(rows, benchmark))[0]
+    said = caption("short", **first, labels=labels(rows, [benchmark]))
+    points = [caption("verdict", **one) for one in claims.verdicts(rows, benchmark)]
+    return Table(titles(rows)[benchmark], said, ["Method", *columns], 1, lines, points)
 
 
-def _streams(results: Results) -> list[str]:
-    """Columns of a table: each stream, and all together where there are several."""
-    return list(dict.fromkeys([*results.streams, last_stream(results)]))
+def methods(rows: pd.DataFrame) -> Table:
+    """The paper's Table 1 for the benchmarks at hand, its figures beside ours where the benchmark
+    is the paper's: the method, its student, what is left out of it in turn, the controls."""
+    costs, names, known = data("tables.yaml")["costs"], titles(rows), streams(rows)
+    judged = rows.benchmark[rows.of == "probe"].unique().tolist()
+    encoders = [name for name in rows.encoder[rows.of == "probe"].unique() if name != "random"]
+    wanted = pd.DataFrame(data("tables.yaml")["methods"])
+    wanted["encoder"] = [encoders if one == "each" else one for one in wanted.encoder]
+    wanted = wanted.explode("encoder", ignore_index=True).reset_index(names="line")
+    prefix = f"{known[-1]}-" if len(known) > 1 else ""
+    wanted["name"] = [row.name.format(encoder=row.encoder, s=prefix) for row in each(wanted)]
+    home = claims.where(rows[(rows.stream == known[-1]) | (rows.of == "baseline")])
+    home = home[home.benchmark.isin(judged)].assign(by=OURS, published=False)
+    home["text"] = [number(value, ".1f") for value in home.accuracy]
+    ours = wanted.melt(["line", "name", "encoder"], [*JUDGED], "judged", "mode")
+    ours = ours.merge(home, on=["encoder", "mode"])
+    theirs = paper()[(paper().table == "table_1") & paper().benchmark.isin(judged)]
+    ends = theirs.kind.map({"self-supervised": len(wanted), "supervised": len(wanted) + 1})
+    line = theirs.method.map(wanted.dropna().set_index("beside").line).fillna(ends)
+    theirs = published(theirs, line=line, by=PUBLISHED)
+    parts = [
+        part.assign(column=part.benchmark.map(names) + " " + part.judged.map(JUDGED))
+        for part in (ours, theirs)
+    ]
+    last = ours[ours.benchmark == next(iter(judged), "")].drop_duplicates("line", keep="last")
+    for name, column in costs.items():
+        for part in (last, theirs):
+            text = [figure(row, column) for row in records(part)]
+            parts.append(part.assign(column=name, text=text))
+    columns = [f"{names[name]} {mark}" for name in judged for mark in JUDGED.values()]
+    lines = pivot(pd.concat(parts), ["name", "by"], [*columns, *costs], len(columns))
+    about: Any = {"stream": known[-1], "benchmarks": judged, "labels": labels(rows, judged)}
+    about |= {"published": len(theirs), "elsewhere": caption("elsewhere", benchmarks=judged)}
+    header = ["Method", "Figures", *columns, *costs]
+    return Table(ALL, caption("methods", **about), header, 2, lines)
 
 
-def headline(results: Results) -> Table:
-    """The paper's Table 1 for the benchmarks at hand, its figures beside ours where the benchmark is the
-    paper's."""
-    columns = [b for b in results.benchmarks if any(r["benchmark"] == b and r["of"] == "probe" for r in results.rows)]
-    stream, prefix = last_stream(results), f"{len(results.streams)}s-" if len(results.streams) > 1 else ""
-    header = ["Method", "Figures"]
-    for benchmark in columns:
-        header += [f"{results.title(benchmark)} Lin.", f"{results.title(benchmark)} FT."]
-    header += ["Params (M)", "MACs (G)", "FLOPs (G)"]
-    lines = []
-    for method in methods(results):
-        found = [
-            find(results, benchmark, mode, stream)
-            for benchmark in columns
-            for mode in (method.linear, method.finetuned)
-        ]
-        costs = next((row for row in reversed(found[:2]) if row), None)
-        cost = [_scaled(costs[key] if costs else None, unit) for key, unit in _COSTS.items()]
-        name = method.name if method.name.startswith("control") else prefix + method.name
-        if any(found):
-            cells = [name, OURS, *(_number(row["accuracy"] if row else None, 1) for row in found), *cost]
-            lines.append(Line(cells, runs=_runs(results, found + [costs] * len(cost), 2)))
-        if method.published:
-            lines += _published_lines(columns, lambda row, m=method: row["method"] == m.published)
-    lines += _published_lines(columns, lambda row: row["kind"] == "self-supervised")
-    lines += _published_lines(columns, lambda row: row["kind"] == "supervised")
-    caption = (
-        f"Top-1 accuracy in per cent, stream {stream}, after the last epoch. Lin.: frozen encoders; "
-        "FT.: fine-tuned. "
-        "A student's Lin. is that of the probed teacher's student. Params, MACs and FLOPs are those of the "
-        f"FT. network on {columns[0] if columns else 'the first benchmark'}, for one clip; 1 MAC is 2 FLOPs."
-    )
-    caption += semi_supervised([row for row in results.rows if row["benchmark"] in columns])
-    if any(line.by == PUBLISHED for line in lines):
-        caption += (
-            " Published figures are as printed, some of them under FLOPs count what is a MAC here "
-            f"({paper()['source']['title']}, arXiv {paper()['source']['arxiv']}, Table 1).{elsewhere(columns)}"
-        )
-    return Table("All methods", caption + BOLD, header, 2, _marked(lines, range(2, 2 + 2 * len(columns))))
-
-
-def semi_supervised(rows: Sequence[Row]) -> str:
-    """A sentence for a caption where fine-tuning did not use all labels, else nothing."""
-    told = {(row["benchmark"], row.get("n_labelled"), row["n_train"]) for row in rows}
-    fewer = [f"{n} of {of} recordings of {whose}" for whose, n, of in sorted(told, key=str) if n not in (None, of)]
-    return f" Fine-tuning used the labels of {', '.join(fewer)}." if fewer else ""
-
-
-def _runs(results: Results, shown: Sequence[Row | None], first: int) -> dict[int, Sequence[Run]]:
-    """The runs of the cells from number `first` on, which show these rows."""
-    return {place: results.runs(row) for place, row in enumerate(shown, start=first) if row}
-
-
-def _published_lines(columns: Sequence[str], wanted: Any) -> Iterator[Line]:
-    for row in paper()["table_1"]["rows"]:
-        cells = [row["results"].get(b, {}).get(kind) for b in columns for kind in ("linear", "finetuned")]
-        if wanted(row) and any(cells):
-            name = _named(row)
-            cost = [_number(row.get("params"), 2), NONE, _number(row.get("flops"), 2)]
-            yield Line([name, PUBLISHED, *(_number(cell, 1) for cell in cells), *cost], PUBLISHED)
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    """A published method and its authors."""
-    return f"{row['method']} ({row['authors']})" if "authors" in row else str(row["method"])
-
-
-def elsewhere(benchmarks: Sequence[str]) -> str:
-    """A sentence for a caption where the paper's encoders were pretrained on another benchmark, else nothing."""
-    told = paper()["pretrained_on"]
-    found = [f"{told[benchmark]} for {benchmark}" for benchmark in benchmarks if benchmark in told]
-    if not found:
-        return ""
-    return (
-        f" The paper pretrains on {', '.join(found)} (its Section 4), this project every benchmark's encoders on its"
-        " own training recordings, so these published figures are of another pretraining."
-    )
-
-
-def of_benchmark(results: Results, benchmark: str) -> Table:
+def benchmark(rows: pd.DataFrame, name: str) -> Table:
     """Every result on one benchmark: stage × encoder × mode, a column a stream."""
-    streams = _streams(results)
-    own = [row for row in results.rows if row["benchmark"] == benchmark]
-    found: dict[tuple[str, str, str, str | None], dict[str, Row]] = {}
-    for row in own:
-        found.setdefault((row["of"], row["encoder"], row["mode"], row["source"]), {})[row["stream"]] = row
-    several = len({source for *_, source in found if source}) > 1
-    lines = []
-    for (stage, encoder, mode, source), by_stream in found.items():
-        shown = [by_stream.get(stream) for stream in streams]
-        cells = [f"{_number(row['accuracy'], 2)} / {_number(row['top5'], 2)}" if row else NONE for row in shown]
-        name = f"{mode} (beside {source})" if several and source and source not in mode else mode
-        lines.append(Line([stage, encoder, name, *cells], runs=_runs(results, shown, 3)))
-        for method, told in _published_beside(benchmark, stage, (encoder, mode), source, streams):
-            lines.append(Line([PUBLISHED, method, mode, *map(printed, told)], PUBLISHED))
-    if "3s" in streams and any(line.cells[0] == "probe" for line in lines):  # after all single encoders
-        after = max(place for place, line in enumerate(lines, start=1) if line.cells[0] == "probe")
-        lines[after:after] = [
-            Line([PUBLISHED, method, "linear", *[NONE] * (len(streams) - 1), printed(figures["linear"])], PUBLISHED)
-            for method in ("f_phi only", "f_theta only")
-            if (figures := published("table_3", method, benchmark))
-        ]
-    first = own[0] if own else {}
-    sizes = {key: next((row[key] for row in own if row[key] is not None), NONE) for key in ("n_train", "n_test")}
-    caption = (
-        f"Top-1 / top-5 accuracy in per cent, after the last epoch; {sizes['n_train']} recordings to train, "
-        f"{sizes['n_test']} to test, seed {first.get('seed', NONE)}."
-    )
-    caption += semi_supervised(own) + BOLD
-    if any(line.by == PUBLISHED for line in lines):
-        caption += f" Published: arXiv {paper()['source']['arxiv']}, Tables 1, 3, 6 and 8.{elsewhere([benchmark])}"
-    header = ["Stage", "Encoder", "Mode", *streams]
-    return Table(f"{results.title(benchmark)}: all results", caption, header, 3, _marked(lines, range(3, len(header))))
+    own, columns = rows[rows.benchmark == name].copy(), streams(rows)
+    whose = own.groupby(["of", "encoder", "mode", "source"], sort=False, dropna=False)
+    own["line"] = whose.ngroup()
+    theirs = published(beside(own.drop_duplicates("line")), stage=PUBLISHED)
+    # The paper does not say which of its single encoders hides what: they stand below all of ours.
+    probed, alone = own.line[own.of == "probe"].max(), paper()[paper().benchmark == name]
+    alone = published(alone.dropna(subset="single"), stage=PUBLISHED, mode="linear", line=probed)
+    both = zip(own.accuracy, own.top5, strict=True)
+    text = [f"{number(a, '.2f')} / {number(b, '.2f')}" for a, b in both]
+    if own.source.nunique() > 1:
+        for row in each(own[own.source.notna()]):
+            more = f" (beside {row.source})" if row.source not in row.mode else ""
+            own.loc[row.Index, "mode"] = row.mode + more
+    ours = own.assign(stage=own.of, label=own.encoder, text=text, published=False)
+    cells = pd.concat([ours, theirs, alone.dropna(subset="line")])
+    cells, index = cells.assign(column=cells.stream), ["stage", "label", "mode"]
+    lines = pivot(cells, index, columns, len(columns))
+    about = dict(own[["n_train", "n_test", "seed"]].bfill().iloc[0])
+    about |= {"labels": labels(rows, [name]), "elsewhere": caption("elsewhere", benchmarks=[name])}
+    said = caption("benchmark", **about, published=any(line.by == PUBLISHED for line in lines))
+    header = ["Stage", "Encoder", "Mode", *columns]
+    return Table(f"{titles(rows)[name]}: all results", said, header, 3, lines)
 
 
-def _published_beside(
-    benchmark: str, stage: str, mode: Mode, source: str | None, streams: Sequence[str]
-) -> Iterator[tuple[str, list[float | None]]]:
-    """Whose published figures stand below one of our lines of `of_benchmark`, and which, a stream each."""
-    encoder, how = mode
-    if stage == "transfer":
-        if encoder == "both" and benchmark == "pku2_xsub" and source and streams[-1] == "3s":
-            for row in paper()["table_6"]["rows"]:
-                if source in row["results"]:
-                    yield _named(row), [*[None] * (len(streams) - 1), row["results"][source]["finetuned"]]
-        return
-    if any(told := [published_cell(benchmark, mode, stream) for stream in streams]):
-        yield encoder, told
-
-
-def published_cell(benchmark: str, mode: Mode, stream: str) -> float | None:
-    """The paper's figure for one cell of `of_benchmark`, if it gives one."""
-    method, kind = {
-        ("both", "aligned_probed"): ("ASMa", "linear"),
-        ("both", "aligned_finetuned"): ("ASMa", "finetuned"),
-        ("student", "distilled_probed"): ("ASMa-Distill", "linear"),
-        ("student", "distilled_finetuned"): ("ASMa-Distill", "finetuned"),
-        ("both", "averaged_probed"): ("both, without alignment", "linear"),
-    }.get(mode, ("", ""))
-    if stream != "3s":
-        return published("table_8", method, benchmark, stream).get(kind)
-    if method.startswith("both"):
-        return published("table_3", method, benchmark).get(kind)
-    return published("table_1", f"3s-{method}", benchmark).get(kind)
+def beside(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the paper printed on the same benchmarks of the same encoders and modes, with the rest
+    of our rows; Table 12 has other figures of the same methods."""
+    theirs, keys = paper()[paper().table != "table_12"], ["benchmark", "encoder", "mode"]
+    return rows[[*keys, *(key for key in rows if key not in theirs)]].merge(theirs, on=keys)
 
 
 def efficiency(results: Results) -> Table:
     """Parameters, multiply-accumulates and operations of every model, for one clip."""
-    lines = [
-        Line(
-            [
-                results.title(benchmark),
-                str(model["model"]),
-                str(model["streams"]),
-                f"{model['params']:,}",
-                *(_scaled(model[key], 1e9, 3) for key in ("macs", "flops")),
-            ],
-            runs=dict.fromkeys(
-                range(2, 6), [Run(model["run"], {"model": model["model"], "streams": model["streams"]})]
-            ),
-        )
-        for benchmark, models in results.efficiency.items()
-        for model in models
-    ]
-    caption = "For one clip. 1 MAC is 2 FLOPs; which of both a paper means by FLOPs differs."
-    return Table("Efficiency", caption, ["Benchmark", "Model", "Streams", "Params", "MACs (G)", "FLOPs (G)"], 2, lines)
+    rows = results.costs.assign(title=results.costs.benchmark.map(titles(results.rows)), by=OURS)
+    header, lines = flat(rows, {"Benchmark": "title", "Model": "model"}, "efficiency")
+    return Table("Efficiency", caption("efficiency"), header, 2, lines)
 
 
-def on_device(results: Results) -> Table:
-    """The paper's Table 2 for the machine at hand, its figures beside ours where the benchmark is the paper's."""
-    header = ["Benchmark", "Network", "Form", "Stream", "Accuracy", "Same answer", "Params (M)", "MACs (G)"]
-    header += [
-        "File (MB)",
-        "Memory (MB)",
-        "Process (MB)",
-        "Latency (ms)",
-        "p95 (ms)",
-        "Clips/s",
-        "Frames/s",
-    ]
-    lines = []
-    for benchmark in dict.fromkeys(row["benchmark"] for row in results.device):
-        for row in (row for row in results.device if row["benchmark"] == benchmark):
-            cells = [results.title(benchmark), *_device_cells(row)]
-            told: dict[str, Any] = {key: row[key] for key in ("processor", "threads", "torch") if key in row}
-            runs = {place: [Run(row["run"], told)] for place in range(4, len(cells)) if cells[place] != NONE}
-            lines.append(Line(cells, runs=runs))
-        for row in paper()["table_2"]["rows"]:
-            if benchmark in row["results"]:
-                lines.append(Line([results.title(benchmark), *_published_device_cells(row, benchmark)], PUBLISHED))
-    machines = " and ".join(dict.fromkeys(map(_machine, results.device)))
-    caption = (
-        f"One network of one stream, answering the test clips one at a time on {machines}; what differs from run to "
-        "run is what that took when the table was made. Same answer: share of the test clips put into the same class "
-        "as by the network in torch. Memory: the most that a fresh process held which loads the form and answers one "
-        "clip, beyond that of its imports; Process: all of it. Latency: median and 95th percentile; clips/s and "
-        "frames/s follow from the median. A form in torch has the size of its weights file."
-    )
-    for row in results.device:
-        if "reason" in row:
-            caption += f" Not available here, {row['model']} {row['form']}: {row['reason'].rstrip('.')}."
-    if any(line.by == PUBLISHED for line in lines):
-        caption += (
-            f" Published figures ({paper()['source']['title']}, Table 2) are of three streams; what their memory "
-            "counts is not said; their frames per second are one over their latency and so stand under clips."
-        )
-    return Table("Efficiency on this machine", caption, header, 4, lines)
+def device(results: Results) -> Table:
+    """The paper's Table 2 for the machine at hand, its figures beside ours of its benchmarks."""
+    ours, names = results.device.assign(by=OURS), titles(results.rows)
+    ours["process_bytes"] = ours.peak_bytes + ours.import_bytes
+    order = ours.benchmark.unique().tolist()
+    theirs = paper()[(paper().table == "table_2") & paper().benchmark.isin(order)]
+    theirs = theirs.assign(network=theirs.name + ", " + theirs.machine, form=PUBLISHED)
+    rows = pd.concat([ours, theirs.assign(by=PUBLISHED)])
+    rows = rows.sort_values("benchmark", key=lambda name: name.map(order.index), kind="stable")
+    words = {"Benchmark": "title", "Network": "network", "Form": "form", "Stream": "stream"}
+    header, lines = flat(rows.assign(title=rows.benchmark.map(names)), words, "device")
+    threads = [f", {n} thread{'s' if n > 1 else ''}" for n in ours.threads]
+    machines = (ours.processor + threads).unique()
+    said = caption("device", machines=machines, rows=records(ours), published=len(theirs))
+    return Table("Efficiency on this machine", said, header, len(words), lines)
 
 
-def network_name(row: Row) -> str:
-    """`student (finetune)`: which network, and where the teacher's encoders come from."""
-    return f"{row['model']} ({row['teacher']})"
+def flat(rows: pd.DataFrame, words: Mapping[str, str], key: str) -> tuple[list[str], list[Line]]:
+    """A header and a line a row: its words, then its figures by those columns of tables.yaml."""
+    spec, lines = data("tables.yaml")[key], []
+    for row in records(rows):
+        cells = [str(row[word]) for word in words.values()]
+        cells += [figure(row, column) for column in spec.values()]
+        figures = range(len(words), len(cells))
+        places = [n for n in figures if cells[n] != NONE and row["by"] == OURS]
+        lines.append(Line(cells, row["by"], dict.fromkeys(places, (run_of(row),))))
+    return [*words, *spec], lines
 
 
-def _machine(row: Row) -> str:
-    return f"{row['processor']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-
-
-def _device_cells(row: Row) -> list[str]:
-    words = [network_name(row), str(row["form"]), str(row["stream"])]
-    if "reason" in row:
-        return [*words, *[NONE] * 11]
-    return [
-        *words,
-        _number(row["accuracy"], 2),
-        _number(row["agreement"], 1),
-        _scaled(row["params"], 1e6, 3),
-        _scaled(row["macs"], 1e9, 3),
-        _scaled(row["file_bytes"], 1e6),
-        *(_scaled(value, 1e6, 1) for value in (row["peak_bytes"], row["peak_bytes"] + row["import_bytes"])),
-        *(_number(row[key], 2) for key in ("latency_ms", "latency_p95_ms")),
-        *(_number(row[key], 0) for key in ("clips_per_s", "frames_per_s")),
-    ]
-
-
-def _published_device_cells(row: Row, benchmark: str) -> list[str]:
-    told = [row["results"][benchmark]["finetuned"], None, row["params"], None, row["size_mb"], None]
-    told += [row["memory_mb"], row["latency_ms"], None, row["fps"], None]
-    return [f"{row['method']}, {row['machine']}", PUBLISHED, "3s", *(_number(value, 2) for value in told)]
+def figure(row: Mapping[str, Any], column: Mapping[str, Any]) -> str:
+    """A row's figure in a column of tables.yaml; a published one is in the unit of the table."""
+    if row["by"] == PUBLISHED:
+        return number(row.get(column.get("paper", column["key"])), ".2f")
+    return number(row.get(column["key"]), column["form"], column.get("unit", 1))
 
 
 def tables(results: Results) -> list[Table]:
     """All of them, in the order of the report: first what matters, of each benchmark."""
-    shortly = [in_short(results, benchmark) for benchmark in results.benchmarks]
-    parts = [table for table in shortly if table]
+    rows, names = results.rows, results.rows.benchmark.unique()
+    parts = [table for name in names if (table := short(rows, name))]
     if parts:
-        parts[-1] = replace(parts[-1], caption=f"{parts[-1].caption} {HOW}{BOLD}")
-    parts.append(headline(results))
-    parts += [of_benchmark(results, benchmark) for benchmark in results.benchmarks]
-    if results.efficiency:
-        parts.append(efficiency(results))
-    return [*parts, on_device(results)] if results.device else parts
+        said = (parts[-1].caption, caption("how"), caption("best"))
+        parts[-1] = parts[-1]._replace(caption=" ".join(said))
+    parts += [methods(rows), *(benchmark(rows, name) for name in names)]
+    found = ((results.costs, efficiency), (results.device, device))
+    return parts + [table(results) for frame, table in found if not frame.empty]
 
 
-class Shown(Protocol):
-    """What is in a table: the results or the ablations."""
+def ablations(
+    rows: pd.DataFrame, pair: Sequence[str], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Table]:
+    """Every table by what varies and benchmark, `mask.joints_ntu60_xsub`.
 
-    @property
-    def benchmarks(self) -> list[str]:
-        """All of them."""
+    pair: the two encoders that are fused; defaults: values without a change, by benchmark and key.
+    """
+    made: dict[str, Table] = {}
+    for benchmark, those in rows.groupby("benchmark", sort=False):
+        lines, stream = statistics.lines(those), streams(rows)[-1]
+        lines["teacher"] = lines["mode"].str.rpartition("_")[2].map(TEACHERS).fillna("")
+        plain = lines[lines.change == ""]
+        pairs = plain[(plain.of == "fuse") & (plain.teacher == "pretrain")]
+        made[f"seeds_{benchmark}"] = seeds(plain[plain.stream == stream], " + ".join(pair))
+        made[f"masks_{benchmark}"] = by_value("masks", plain[plain.of == "probe"], stream)
+        made[f"pairs_{benchmark}"] = by_value("pairs", pairs, stream)
+        for key in lines.key[lines.key != ""].unique():
+            own = defaults[str(benchmark)][key]
+            own = str(own).lower() if isinstance(own, bool) else str(own)
+            made[f"{key}_{benchmark}"] = varied(key, lines, own, stream)
+    return {name: table for name, table in made.items() if table.lines}
 
-    @property
-    def demonstrations(self) -> frozenset[str]:
-        """Those among them."""
+
+def seeds(rows: pd.DataFrame, pair: str) -> Table:
+    """The rows of the results table over the seeds (Table 12)."""
+    rows = rows[rows.encoder.isin([*pair.split(" + "), "random", pair, "student"])]
+    rows = rows.assign(published=False, line=range(len(rows)), column="mean ± deviation")
+    keys = ["benchmark", "mode", "stream"]
+    told = paper()[paper().table == "table_12"][[*keys, "accuracy", "std"]]
+    told = rows.loc[rows.encoder == pair, [*keys, "line", "column"]].merge(told, on=keys)
+    told["text"] = [f"{row.accuracy:.2f} ± {row.std:.2f}" for row in each(told)]
+    parts = [rows, told.assign(encoder=pair + ", published", published=True, runs=None)]
+    for seed in _seeds(rows):
+        text = [f"{accuracy[seed].mean():.1f}" for accuracy in rows.accuracy]
+        parts.append(rows.assign(column=f"seed {seed}", text=text, runs=None))
+    columns = ["mean ± deviation", *(f"seed {seed}" for seed in _seeds(rows))]
+    lines = pivot(pd.concat(parts), ["encoder", "mode"], columns)
+    return _table("seeds", rows, lines, ["Mode", *columns], 2)
 
 
-def note(results: Shown) -> str | None:
-    """What a reader has to know about demonstrations, if there are any."""
-    named = [benchmark for benchmark in results.benchmarks if benchmark in results.demonstrations]
-    if not named:
-        return None
-    return (
-        f"Demonstration: {', '.join(named)}. The recordings are synthetic and the training is short; "
-        "the figures show that the pipeline works and say nothing about the method."
+def varied(key: str, rows: pd.DataFrame, own: str, stream: str) -> Table:
+    """One key of params.yaml: a line a value, the one without a change among them."""
+    like = rows[["of", "encoder", "teacher"]].apply(tuple, axis=1)
+    rows = rows[like.isin(like[rows.key == key]) & rows.key.isin([key, ""])]
+    # A value may be one benchmark's own and not another's: there it is the default once more.
+    same = rows["value"].map(_number) == _number(own)
+    rows = rows[(rows.change == "") | ~same].replace({"value": {"": own + DEFAULT}})
+    return by_value(key, rows, stream)
+
+
+def by_value(what: str, rows: pd.DataFrame, stream: str) -> Table:
+    """A line a value, a column a mode (and encoder, where there are several); in the stream that
+    the paper has figures of for this benchmark, if it was run, or else in that of the tables."""
+    told = data("paper.yaml")["ablations"].get(what, {"stream": stream, "values": {}})
+    there = any(set(rows.benchmark) & set(cells) for cells in told["values"].values())
+    shown = rows[(rows.stream == told["stream"]) & there]
+    shown = rows[rows.stream == stream] if shown.empty else shown
+    alone = (shown.of == "fuse") | (shown.encoder.nunique() < 2) | (what in BY_ENCODER)
+    column = shown["mode"].where(alone, shown.encoder + " " + shown["mode"])
+    # The mode of a student says the form, which may be what is varied.
+    column = column.where(shown.of != "distill", "student of " + shown.teacher)
+    value = shown.encoder if what in BY_ENCODER else shown["value"]
+    order = sorted(value.unique(), key=lambda one: _number(one, float("inf")))
+    cells = shown.assign(column=column, value=value, published=False, line=value.map(order.index))
+    beside = cells.assign(
+        text=pd.Series([_published(told, row) for row in each(cells)], cells.index)
     )
+    beside = beside.assign(published=True, value=value + ", published").dropna(subset="text")
+    lines = pivot(pd.concat([cells, beside]), ["value"], columns := column.unique().tolist())
+    return _table(what, shown, lines, columns, 1)
 
 
-def pipe(table: Table) -> str:
-    """A table in Markdown, without its title and caption."""
-    align = ["left" if i < table.words else "right" for i in range(len(table.header))]
+def pretraining(curves: pd.DataFrame, rows: pd.DataFrame) -> Table:
+    """How far the pretraining of each encoder got, by the curves of `rows.collect`: a line an
+    encoder, benchmark and stream."""
+    cells = curves[curves.stage == "pretrain"].assign(published=False, runs=None)
+    cells["column"] = "seed " + cells.seed.astype(str)
+    cells["text"] = [f"{values[-1]:.0f}" for values in cells["values"]]
+    cells = cells.assign(line=cells.benchmark.rank(), name=cells.benchmark.map(titles(rows)))
+    columns = sorted(cells.column.unique())
+    lines = pivot(cells, ["name", "encoder", "stream"], columns)
+    header = ["Benchmark", "Encoder", "Stream", *columns]
+    return Table("How far pretraining got", caption("pretraining"), header, 3, lines)
+
+
+def claim(tested: claims.Tested, title: str) -> Table:
+    """The comparisons of a claim on one benchmark."""
+    lines = []
+    for what, this, that, c in tested.comparisons:
+        stream = ", ".join(dict.fromkeys((this.stream, that.stream)))
+        cells = [
+            what,
+            stream,
+            this.text,
+            that.text,
+            statistics.points(c.difference),
+            claims.interval(c) or NONE,
+        ]
+        for p in (c.p_seeds, c.p_recordings):
+            cells.append(NONE if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}")
+        lines.append(Line(cells, runs={2: this.runs, 3: that.runs}))
+    said = caption("claims", seeds={c.seeds for *_, c in tested.comparisons})
+    header = ["Comparison", "Stream", "This", "That", "Difference", "95 %"]
+    return Table(title, said, [*header, "p seeds", "p recordings"], 2, lines)
+
+
+def _table(
+    what: str, rows: pd.DataFrame, lines: list[Line], columns: Sequence[str], words: int
+) -> Table:
+    """A table of these lines, which are of the rows of one benchmark and stream."""
+    title, header = data("tables.yaml")["ablations"].get(what, (what, what))
+    seeds, stream = _seeds(rows), ", ".join(rows.stream.unique())
+    draws = max(map(len, rows.accuracy), default=0) // max(1, len(seeds))
+    said = caption("ablation", stream=stream, seeds=seeds, draws=draws)
+    name = ", ".join(titles(rows).values())
+    return Table(f"{title}: {name}", said, [header, *columns], words, lines)
+
+
+def _seeds(rows: pd.DataFrame) -> list[int]:
+    """All seeds of `statistics.lines`."""
+    return sorted({seed for accuracy in rows.accuracy for seed, _ in accuracy.index})
+
+
+def _published(told: Mapping[str, Any], row: Any) -> str | None:
+    """The paper's figure beside a row of this value, if it gives one."""
+    fits = told["stream"] == row.stream and row.mode in told.get("modes", ())
+    fits = fits and told.get("encoder", row.encoder) == row.encoder
+    values = {str(value): cells for value, cells in told["values"].items()}
+    cell = values.get(row.value.removesuffix(DEFAULT), {}).get(row.benchmark)
+    cell = cell.get(row.mode) if isinstance(cell, dict) else cell
+    return printed(cell) if fits and cell is not None else None
+
+
+def _number(text: str, otherwise: Any = None) -> Any:
+    """A value as a number where it is one, for 8 and 8.0 are the same; else itself, or that."""
+    try:
+        return float(text.removesuffix(DEFAULT))
+    except ValueError:
+        return text if otherwise is None else otherwise
+
+
+def labels(rows: pd.DataFrame, benchmarks: Sequence[str]) -> str:
+    """A sentence for a caption where fine-tuning did not use all labels, else nothing."""
+    fewer = rows[rows.benchmark.isin(benchmarks) & (rows.n_labelled != rows.n_train).fillna(False)]
+    told = sorted(set(zip(fewer.benchmark, fewer.n_labelled, fewer.n_train, strict=True)))
+    return caption("labels", fewer=[f"{n} of {of} recordings of {whose}" for whose, n, of in told])
+
+
+def note(rows: pd.DataFrame) -> str | None:
+    """What a reader has to know about demonstrations, if there are any."""
+    named = rows.benchmark[rows.demonstration].unique()
+    return caption("demonstration", named=named) if len(named) else None
+
+
+def plain(table: Table, form: str) -> str:
+    """A table as text, in Markdown (`pipe`) or under its title (`simple`), the best marked."""
+    before, after = {"pipe": ("**", "**"), "simple": ("*", "")}[form]
     cells = [
-        [f"**{text}**" if n in line.best else text for n, text in enumerate(map(_escaped, line.cells))]
+        [f"{before}{c}{after}" if n in line.best else c for n, c in enumerate(line.cells)]
         for line in table.lines
     ]
-    return tabulate(cells, table.header, tablefmt="pipe", colalign=align if cells else None, disable_numparse=True)
+    header = [table.title, *table.header[1:]]
+    if form == "pipe":
+        header, cells = table.header, [[c.replace("|", "\\|") for c in line] for line in cells]
+    align: Any = ["left"] * table.words + ["right"] * (len(header) - table.words)
+    options: Any = {"colalign": align if cells else None, "disable_numparse": True}
+    return tabulate(cells, header, tablefmt=form, **options)
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+OPTIONS: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+OPTIONS |= {"autoescape": lambda name: str(name).endswith(".html"), "undefined": StrictUndefined}
+TEMPLATES = Environment(loader=PackageLoader(__package__, ""), **OPTIONS)
+TEMPLATES.policies["json.dumps_kwargs"] = {}  # keys in the order given
+TEMPLATES.filters |= {
+    "plain": plain,
+    "yaml": lambda content: yaml.safe_dump(content, sort_keys=False, width=120),
+    "fill": lambda said: textwrap.fill(said, 96, subsequent_indent="  " * said.startswith("-")),
+    "code": lambda said: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(said)))),
+}
+
+
+def text(template: str, **parts: Any) -> str:
+    """One of the files beside this one, filled in."""
+    return TEMPLATES.get_template(template).render(parts)
 
 
 def markdown(results: Results) -> str:
     """results.md."""
-    parts = ["# Results"]
-    if said := note(results):
-        parts.append(f"**{said}**")
-    for table in tables(results):
-        points = "\n".join(f"- {point}" for point in table.points)
-        parts += filter(None, [f"## {table.title}", pipe(table), table.caption, points])
-    return "\n\n".join(parts) + "\n"
+    return text("tables.md.j2", title="Results", note=note(results.rows), tables=tables(results))
 
 
-def terminal(results: Results) -> str:
-    """What was learnt, how good, against what: `in_short` of each benchmark. `collect.read` of a results.json gives
-    the same text as the results it was written from."""
-    shortly = [table for benchmark in results.benchmarks if (table := in_short(results, benchmark))]
-    parts = []
-    for table in shortly:
-        cells = [["*" * (n in line.best) + text for n, text in enumerate(line.cells)] for line in table.lines]
-        align = ("left", *["right"] * (len(table.header) - 1))
-        header = [table.title, *table.header[1:]]
-        parts.append(tabulate(cells, header, tablefmt="simple", colalign=align, disable_numparse=True))
-        points = [textwrap.fill(f"- {point}", WIDTH, subsequent_indent="  ") for point in table.points]
-        caption = textwrap.fill(f"{table.caption} *: best of its column.", WIDTH)
-        parts.append("\n".join([caption, *points]))
-    last = [HOW if shortly else None, note(results)]
-    return "\n\n".join([*parts, *(textwrap.fill(said, WIDTH) for said in last if said)])
+def terminal(rows: pd.DataFrame) -> str:
+    """What was learnt, how good, against what; the same from the rows of a results.json."""
+    shown = [table for name in rows.benchmark.unique() if (table := short(rows, name))]
+    last = [caption("how") if shown else "", note(rows)]
+    return text("terminal.txt.j2", tables=shown, last=last).strip()
 
 
-def as_csv(results: Results) -> str:
+def as_csv(rows: pd.DataFrame) -> str:
     """results.csv: one row a result, the keys of COLUMNS."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(results.rows)
-    return out.getvalue()
+    return str(rows.to_csv(columns=COLUMNS, index=False, lineterminator="\n"))
 
 
-def as_json(results: Results) -> str:
-    """results.json: a list of the same rows, with how many labels a row learnt from and `against` where it stands
-    against controls, as far as there are any."""
-    rows: list[Mapping[str, Any]] = [
-        {key: row[key] for key in COLUMNS}
-        | {key: row[key] for key in ("n_labelled", "against") if row.get(key) is not None}
-        for row in results.rows
-    ]
-    return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+def as_json(rows: pd.DataFrame) -> str:
+    """results.json: a list of the same rows, each with its p `against` its controls."""
+    return json.dumps(records(rows[[*COLUMNS, "against"]]), indent=1, allow_nan=False) + "\n"
 
 
-def _number(value: float | None, digits: int) -> str:
-    return NONE if value is None else f"{value:.{digits}f}"
-
-
-def printed(value: float | None) -> str:
-    """A published figure with the digits it was printed with, one or two."""
-    text = _number(value, 2)
-    return text[:-1] if text.endswith("0") else text
-
-
-def _scaled(value: float | None, unit: float, digits: int = 2) -> str:
-    return NONE if value is None else f"{value / unit:.{digits}f}"
-
-
-def summary(results: Results) -> dict[str, dict[str, float]]:
-    """Accuracy by benchmark and `<encoder>.<mode>`, of all streams together where there is an ensemble, else of the
-    first stream that has the row: few enough figures for the columns of `dvc exp show`."""
-    ensemble = f"{len(results.streams)}s"
-    order = {stream: i for i, stream in enumerate([ensemble, *results.streams])}
-    found: dict[str, dict[str, float]] = {}
-    for row in sorted(results.rows, key=lambda row: order.get(row["stream"], len(order))):
-        found.setdefault(row["benchmark"], {}).setdefault(f"{row['encoder']}.{row['mode']}", row["accuracy"])
-    return found
+def summary(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Accuracy by benchmark and `<encoder>.<mode>`, of all streams together or of the first that
+    has it: few enough figures for the columns of `dvc exp show`."""
+    order = [streams(rows)[-1], *rows.stream]
+    rows = rows.assign(key=rows.encoder + "." + rows["mode"])
+    rows = rows.sort_values("stream", key=lambda name: name.map(order.index), kind="stable")
+    rows = rows.drop_duplicates(["benchmark", "key"])
+    accuracies: Any = rows.set_index("key").groupby("benchmark").accuracy
+    return {name: own.to_dict() for name, own in accuracies}

@@ -146,7 +146,7 @@ def test_every_layout_number_of_bodies_and_of_encoders_gives_a_row_an_encoder(
     found = masked.arrays(encoders, Mask(joints=5, frames=2), joints, clips, motion.score(clips), labels, 3, 40, 1)
     assert found["drawn_first"].shape == found["joints_hidden"].shape == (len(encoders), len(joints))
     assert found["frames_hidden"].shape == (len(encoders), 6)
-    assert found["pose"].shape == (len(joints), 3)
+    assert found["place"].shape == (len(joints), 2)
     assert found["motion_by_frame"].shape == (6,)
     by_class = found["displacement_by_class"]
     assert np.isnan(by_class[1]).all()
@@ -165,3 +165,45 @@ def test_hiding_everything_is_an_error(clips: Tensor) -> None:
     joints, labels = skeleton.load("kinect_v1"), np.zeros(6, np.int64)
     with pytest.raises(ValueError, match="mask.frames .*: found 10, expected fewer than 8"):
         masked.arrays([], Mask(), joints, clips, motion.score(clips), labels, 1, 5, 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_joints_hang_on_their_parents_and_none_lies_on_another(layout: str) -> None:
+    joints, draw = skeleton.load(layout), np.random.default_rng(3)
+    pose = draw.normal(size=(len(joints), 3))
+    pose[joints.centre] = 0
+    place = masked.flat(pose, joints.parents)
+    height = float(np.ptp(pose[:, :2], axis=0).max())
+    for joint, parent in enumerate(joints.parents.tolist()):
+        if joint == parent:
+            assert place[joint].tolist() == [0, 0]
+            continue
+        bone = place[joint] - place[parent]
+        own = (pose[joint] - pose[parent])[:2] * (-1, 1) / height
+        length = float(np.hypot(*bone))
+        if np.hypot(*own) >= masked.SHORTEST:
+            np.testing.assert_allclose(bone, own)
+        else:
+            assert length == pytest.approx(masked.SHORTEST)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_skeleton_without_a_pose_is_drawn_all_the_same(layout: str) -> None:
+    joints = skeleton.load(layout)
+    place = masked.flat(np.zeros((len(joints), 3)), joints.parents)
+    bones = place - place[joints.parents]
+    lengths = np.hypot(*bones.T)[joints.parents != np.arange(len(joints))]
+    np.testing.assert_allclose(lengths, masked.SHORTEST)
+
+
+def test_a_pose_is_seen_from_the_front_whatever_its_size() -> None:
+    joints = skeleton.load("kinect_v2")
+    draw = np.random.default_rng(1)
+    pose = draw.normal(size=(25, 3))
+    large, small = (masked.flat(size * pose, joints.parents) for size in (100, 1))
+    np.testing.assert_allclose(large, small)
+    left, right = joints.shoulders
+    # after yaw alignment the right shoulder lies at +x
+    pose[:], pose[left, 0], pose[right, 0] = 0, -1, 1
+    place = masked.flat(pose, joints.parents)
+    assert place[right, 0] < 0 < place[left, 0]

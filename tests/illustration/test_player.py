@@ -144,8 +144,10 @@ def test_the_file_is_the_same_bytes_and_refuses_what_is_no_number(tmp_path: Path
     text = (tmp_path / "one/player.json").read_bytes()
     assert text == (tmp_path / "two/player.json").read_bytes()
     assert json.loads(text) == document("kinect_v2", x)
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        player.write(tmp_path / "bad.json", {"scale": float("nan")})
+    bad = document("kinect_v2", x)
+    bad["recordings"][0]["scale"] = float("nan")
+    with pytest.raises(ValueError, match=r"recordings\.0\.scale: found 'nan'"):
+        player.write(tmp_path / "bad.json", bad)
 
 
 def test_recordings_are_spread_over_the_classes() -> None:
@@ -167,3 +169,38 @@ def test_the_choice_is_the_seeds() -> None:
     assert len(set(labels[chosen].tolist())) == 12 and labels[chosen].tolist() == sorted(labels[chosen].tolist())
     first = {int(i) % 4 for seed in range(20) for i in player.choose(labels, 12, seed)}
     assert first == {0, 1, 2, 3}  # any of a class, not always its first
+
+
+def test_a_recording_opens_in_the_middle_of_its_motion_where_somebody_is_whole() -> None:
+    draw = np.random.default_rng(1)
+    xyz = draw.normal(size=(20, 25, 1, 3))
+    xyz[:3] = 0  # nobody
+    xyz[3] /= 10  # half of the way from nobody to somebody
+    moved = [9.0, 9.0, 9.0, 9.0, *[0.5] * 6, *[1.0] * 3, *[0.0] * 7]
+    masks = {"a": {"joints": [], "frames": [10]}, "b": {"joints": [], "frames": [9, 10]}}
+    found = player.staged(xyz, moved, masks)
+    assert found["whole"] == list(range(4, 20))
+    # half of the motion from frame 4 on has passed at number 9; where that is hidden it is the next
+    assert found["opens"] == {"": 9, "a": 9, "b": 8}
+    nobody = player.staged(np.zeros((20, 25, 1, 3)), moved, masks)
+    assert nobody["whole"] == [] and set(nobody["opens"].values()) == {0}
+
+
+def test_a_body_is_shown_in_the_box_of_all_unless_each_was_centred_by_itself() -> None:
+    draw = np.random.default_rng(2)
+    xyz = draw.normal(size=(6, 25, 2, 3))
+    found = player.staged(xyz, [1.0] * 6, {})
+    assert found["apart"] is False and found["places"][0] == found["places"][1]
+    middle = (xyz.min(axis=(0, 1, 2)) + xyz.max(axis=(0, 1, 2))) / 2
+    np.testing.assert_allclose(found["places"][0]["middle"], middle, atol=1e-4)
+    far = max(np.linalg.norm(point - middle) for point in xyz.reshape(-1, 3))
+    assert found["places"][0]["radius"] == pytest.approx(far, abs=1e-4)
+    xyz[:, 3] = 0  # always at the origin
+    xyz[:2, :, 1] = 0  # the second comes later: it is not there, not at the origin
+    found = player.staged(xyz, [1.0] * 6, {})
+    assert found["apart"] is True
+    for body, place in enumerate(found["places"]):
+        own = xyz[2:, :, body] if body else xyz[:, :, body]
+        assert place["floor"] == pytest.approx(own[..., 1].min(), abs=1e-4)
+    alone = player.staged(xyz[:, :, :1], [1.0] * 6, {})
+    assert alone["apart"] is False

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import Generator, from_numpy
-
 from asma import evaluation, illustration, masking, motion, skeleton
+from asma.illustration import player as writer
+from torch import Generator, from_numpy
 
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 Write = Callable[[Mapping[str, Any]], Path]
@@ -21,7 +21,7 @@ Illustrate = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def paper() -> dict[str, Any]:
-    """A params.yaml with one of the paper's benchmarks, a demonstration and a transfer between them."""
+    """What is in a table with one of the paper's benchmarks, a demonstration and a transfer."""
     return {
         "benchmarks": ["demo_ntu_xsub", "ntu60_xsub"],
         "streams": ["joint", "bone", "motion"],
@@ -31,7 +31,6 @@ def paper() -> dict[str, Any]:
         "export": {"teachers": ["finetune"], "streams": ["joint"]},
         "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
         "transfers": {"to_demo": {"source": "ntu60_xsub", "target": "demo_pku_xsub"}},
-        "demonstrations": ["demo_ntu_xsub", "demo_pku_xsub"],
     }
 
 
@@ -52,7 +51,7 @@ def result(mode: str, accuracy: float, **more: Any) -> dict[str, Any]:
 
 
 def answer(folder: Path, accuracies: Mapping[str, float], n: int) -> None:
-    """logits.npz: of each mode as many of n recordings, from the first, are right as its accuracy says."""
+    """logits.npz: in each mode so many of n recordings are right, from the first, as it says."""
     labels = np.arange(n) % 20
     logits = {mode: np.zeros((n, 20), np.float32) for mode in accuracies}
     for mode, accuracy in accuracies.items():
@@ -73,8 +72,18 @@ def exported(benchmark: str, teacher: str, stream: str) -> dict[str, Any]:
             "flops": 2_461_822_208,
             "file_bytes": 8_487_320 // scale,
         }
-        figures |= {"peak_bytes": 41_000_000, "import_bytes": 239_000_000, "accuracy": 50.0, "agreement": 97.9}
-        time = {"latency_ms": 40.0 / scale, "latency_p95_ms": 50.0, "clips_per_s": 25.0 * scale, "frames_per_s": 1250.0}
+        figures |= {
+            "peak_bytes": 41_000_000,
+            "import_bytes": 239_000_000,
+            "accuracy": 50.0,
+            "agreement": 97.9,
+        }
+        time = {
+            "latency_ms": 40.0 / scale,
+            "latency_p95_ms": 50.0,
+            "clips_per_s": 25.0 * scale,
+            "frames_per_s": 1250.0,
+        }
         models.append({"model": model, "form": form, **figures, **time, "largest_difference": 0.25})
     about = {"stage": "export", "benchmark": benchmark, "teacher": teacher, "stream": stream}
     machine = {"processor": "Some Processor", "threads": 1, "torch": "2.11"}
@@ -89,7 +98,7 @@ def illustrated(
     *,
     fused: bool = True,
 ) -> dict[str, np.ndarray]:
-    """What `illustrate` leaves of a benchmark, by hand: of each class eight clips, but none of the second.
+    """What `illustrate` leaves of a benchmark, by hand: eight clips a class, none of the second.
 
     The fused model takes five of the first class for the last, with all streams one.
     """
@@ -115,7 +124,7 @@ def illustrated(
         "classes": np.array([f"class <{k}>" for k in range(classes)]),
         "encoders": np.array(encoders, dtype=np.str_),
         "clips": clips,
-        "pose": draw.normal(size=(V, 3)) * (joints.parents != np.arange(V))[:, None],
+        "place": draw.normal(size=(V, 2)),
         "degree": joints.degree,
         "drawn_first": share / share.sum(axis=1, keepdims=True),
         "joints_hidden": share,
@@ -123,13 +132,17 @@ def illustrated(
         "motion_by_frame": draw.random(T),
         "displacement": draw.random(V),
         "displacement_by_class": np.where(clips[:, None] > 0, draw.random((classes, V)), np.nan),
-        "activation_by_class": np.where(clips[:, None] > 0, draw.random((len(networks), classes, V)), np.nan),
+        "activation_by_class": np.where(
+            clips[:, None] > 0, draw.random((len(networks), classes, V)), np.nan
+        ),
         "networks": np.array(networks, dtype=np.str_),
         "activation": draw.random((len(networks), V)),
         "embedding": draw.normal(size=(len(networks), len(labels), 2)),
         "embedding_labels": labels,
         "models": np.array(models, dtype=np.str_),
-        "model_streams": np.array(["joint"] * len(encoders) + ["joint", "3s"] * fused, dtype=np.str_),
+        "model_streams": np.array(
+            ["joint"] * len(encoders) + ["joint", "3s"] * fused, dtype=np.str_
+        ),
         "confusion": confusion,
         "worst_pairs": pairs,
         "accuracy": accuracy,
@@ -144,20 +157,30 @@ def arrays() -> Callable[..., dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="session")
 def write_to() -> WriteTo:
-    """Lay out every run of some parameters; accuracies are 10 joint, 20 bone, 30 motion, 40 all three."""
+    """Lay out every run of some parameters; accuracies are 10 joint, 20 bone, 30 motion, 40 all."""
 
     def runs_of(folder: Path, params: Mapping[str, Any]) -> Path:
         runs = folder / "runs"
         height = {stream: 10.0 * (place + 1) for place, stream in enumerate(params["streams"])}
         together: list[dict[str, Any]] = []
         for benchmark in params["benchmarks"]:
-            about = {"benchmark": benchmark, "n_train": 200, "n_test": 100, "chance": 5.0, "seed": 1}
+            about = {
+                "benchmark": benchmark,
+                "n_train": 200,
+                "n_test": 100,
+                "chance": 5.0,
+                "seed": 1,
+            }
+            about["demonstration"] = benchmark.startswith("demo")
 
-            def one(stage: str, word: str, encoder: str, modes: list[str], about: Any = about) -> None:
+            def one(
+                stage: str, word: str, encoder: str, modes: list[str], about: Any = about
+            ) -> None:
                 for stream, accuracy in height.items():
                     content = {
                         **about,
                         "stage": stage,
+                        "recipe": word,
                         "stream": stream,
                         "encoder": encoder,
                         "results": [result(mode, accuracy) for mode in modes],
@@ -166,12 +189,18 @@ def write_to() -> WriteTo:
                     leave(folder / "metrics.json", content)
                     answer(folder, dict.fromkeys(modes, accuracy), about["n_test"])
                 together.extend(
-                    result(mode, 40.0, **about, of=stage, encoder=encoder, stream=f"{len(height)}s") for mode in modes
+                    result(mode, 40.0, **about, of=stage, encoder=encoder, stream=f"{len(height)}s")
+                    for mode in modes
                 )
 
             for encoder in params["encoders"]:
                 one("probe", encoder, encoder, ["linear", "knn_1", "knn_20"])
-                one("finetune", encoder, encoder, ["scratch" if encoder == "random" else "finetuned"])
+                one(
+                    "finetune",
+                    encoder,
+                    encoder,
+                    ["scratch" if encoder == "random" else "finetuned"],
+                )
             for mode in params["fuse"]["modes"]:
                 word = {"pretrain": "probed", "finetune": "finetuned"}[mode]
                 one("fuse", f"asma_{mode}", "both", [f"{head}_{word}" for head in HEADS])
@@ -185,7 +214,13 @@ def write_to() -> WriteTo:
                 {**about, **ridge, "results": [result("ridge", 66.0, epochs=0)]},
             )
             answer(runs / "baseline" / benchmark, {"ridge": 66.0}, about["n_test"])
-            model = {"model": "student", "streams": 3, "params": 536271, "macs": 1255e6, "flops": 2510e6}
+            model = {
+                "model": "student",
+                "streams": 3,
+                "params": 536271,
+                "macs": 1255e6,
+                "flops": 2510e6,
+            }
             leave(
                 runs / "efficiency" / benchmark / "metrics.json",
                 {"stage": "efficiency", "benchmark": benchmark, "models": [model]},
@@ -193,7 +228,7 @@ def write_to() -> WriteTo:
             for teacher in params["export"]["teachers"]:
                 for stream in params["export"]["streams"]:
                     leave(
-                        runs / "export" / f"asma_{teacher}@{benchmark}" / stream / "metrics.json",
+                        runs / f"export/asma_{teacher}@{benchmark}" / stream / "metrics.json",
                         exported(benchmark, teacher, stream),
                     )
         for name, ends in params["transfers"].items():
@@ -202,21 +237,33 @@ def write_to() -> WriteTo:
                 for stream, accuracy in height.items()
                 for encoder, mode in (("both", "transferred"), ("random", "scratch"))
             ]
-            about = {"benchmark": ends["target"], "n_train": 60, "n_test": 40, "chance": 5.0, "seed": 1}
+            about = {
+                "benchmark": ends["target"],
+                "n_train": 60,
+                "n_test": 40,
+                "chance": 5.0,
+                "seed": 1,
+            }
+            about |= {"source": ends["source"], "demonstration": ends["target"].startswith("demo")}
             for stream, accuracy in height.items():
                 told = dict.fromkeys(("both.transferred", "random.scratch"), accuracy)
                 answer(runs / "transfer" / name / stream, told, about["n_test"])
             leave(
                 runs / "transfer" / name / "metrics.json",
-                {**about, "stage": "transfer", "source": ends["source"], "results": rows},
+                {**about, "stage": "transfer", "results": rows},
             )
             together += [
-                result(mode, 40.0, **about, of="transfer", encoder=encoder, stream=f"{len(height)}s")
+                result(
+                    mode, 40.0, **about, of="transfer", encoder=encoder, stream=f"{len(height)}s"
+                )
                 for encoder, mode in (("both", "transferred"), ("random", "scratch"))
             ]
         for benchmark in params["benchmarks"]:
             illustration.save(runs / "illustrate" / benchmark / "figures.npz", illustrated())
-        leave(runs / "ensemble" / "metrics.json", {"stage": "ensemble", "seed": 1, "results": together})
+        leave(
+            runs / "ensemble" / "metrics.json",
+            {"stage": "ensemble", "seed": 1, "results": together},
+        )
         return runs
 
     return runs_of
@@ -229,14 +276,17 @@ def write(tmp_path: Path, write_to: WriteTo) -> Write:
 
 
 def _walk(layout: str, bodies: int, T: int, rng: np.random.Generator) -> np.ndarray:
-    """Somebody, or two, waving every joint: (C, T, V, M) metres, centred as clips are; the second comes late."""
+    """Somebody, or two, waving every joint: (C, T, V, M) metres, centred; the second comes late."""
     joints = skeleton.load(layout)
     x = np.zeros((3, T, len(joints), bodies), np.float32)
     bones = rng.normal(size=(3, len(joints), bodies)) * 0.15
     swing = rng.uniform(0, 0.08, size=(len(joints), bodies))
     for joint in np.argsort(joints.hops[joints.centre]):
         if joint != joints.centre:
-            step = bones[:, None, joint] + swing[joint] * np.sin(np.arange(T) / 3 + joint)[None, :, None]
+            step = (
+                bones[:, None, joint]
+                + swing[joint] * np.sin(np.arange(T) / 3 + joint)[None, :, None]
+            )
             x[:, :, joint] = x[:, :, joints.parents[joint]] + step
     x[:, : T // 4, :, 1:] = 0
     return x
@@ -244,10 +294,15 @@ def _walk(layout: str, bodies: int, T: int, rng: np.random.Generator) -> np.ndar
 
 @pytest.fixture(scope="session")
 def illustrate() -> Illustrate:
-    """illustrate(benchmark, layout, bodies): a player.json of random recordings; masks by asma.masking from `seed`."""
+    """illustrate(benchmark, layout, bodies): a player.json of random recordings and masks."""
 
     def player(
-        benchmark: str, layout: str = "kinect_v2", bodies: int = 2, recordings: int = 2, frames: int = 20, seed: int = 5
+        benchmark: str,
+        layout: str = "kinect_v2",
+        bodies: int = 2,
+        recordings: int = 2,
+        frames: int = 20,
+        seed: int = 5,
     ) -> dict[str, Any]:
         rng, joints = np.random.default_rng(seed), skeleton.load(layout)
         how = masking.Mask(joints=9, frames=6)
@@ -267,6 +322,7 @@ def illustrate() -> Illustrate:
                     "frames": sorted(set(range(frames)) - set(seen.tolist())),
                 }
             units = np.round(x.transpose(1, 2, 3, 0) / 0.001).astype("<i2")
+            moved = [round(value, 5) for value in scores[0].tolist()]
             shown.append(
                 {
                     "name": f"recording {index}",
@@ -275,14 +331,20 @@ def illustrate() -> Illustrate:
                     "bodies": bodies,
                     "scale": 0.001,
                     "xyz": base64.b64encode(units.tobytes()).decode(),
-                    "motion": [round(value, 5) for value in scores[0].tolist()],
+                    "motion": moved,
+                    **writer.staged(units * 0.001, moved, masks),
                     "masks": masks,
-                    "activation": {encoder: rng.random(len(joints)).round(3).tolist() for encoder in encoders},
+                    "activation": {
+                        encoder: rng.random(len(joints)).round(3).tolist() for encoder in encoders
+                    },
                     "predictions": [
                         {
                             "model": "aligned_probed",
                             "stream": "joint",
-                            "top": [{"class": 0, "probability": 0.7}, {"class": 2, "probability": 0.2}],
+                            "top": [
+                                {"class": 0, "probability": 0.7},
+                                {"class": 2, "probability": 0.2},
+                            ],
                         }
                     ],
                 }

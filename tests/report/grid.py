@@ -1,4 +1,4 @@
-"""A grid of ablations laid out by hand: who is right about which recording is given."""
+"""What a plan lists, and runs of ablations laid out by hand: who is right about which is given."""
 
 from __future__ import annotations
 
@@ -9,24 +9,82 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from asma import evaluation
-from asma.report import ablations
-from asma.report.ablations import Ablation
+import pandas as pd
+from asma import ablations, evaluation
+from asma.report import rows, tables
+from asma.report.rows import Expected, Results
+from asma.report.tables import Table
 
 N = 40  # test recordings
 MODES = {
     "probe": ["linear", "standardised"],
     "finetune": ["finetuned"],
-    "fuse": ["aligned_probed", "averaged_probed", "concatenated_probed", "concatenated_wide_probed"],
+    "fuse": [
+        "aligned_probed",
+        "averaged_probed",
+        "concatenated_probed",
+        "concatenated_wide_probed",
+    ],
     "distill": ["distilled_probed"],
 }
-Right = Callable[[Ablation, str, str, int], np.ndarray]  # line, mode, stream, seed → (N,) bool
+Right = Callable[[Expected, str], np.ndarray]  # run, mode → (N,) bool
+
+
+def table(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the plan of a table lists, as `stages.plan` does."""
+    found: list[dict[str, Any]] = []
+
+    def add(stage: str, run: str, streams: list[str], says: Any = (), **axes: str) -> None:
+        about = {"run": f"runs/{stage}/{run}".rstrip("/"), "streams": streams, "says": dict(says)}
+        found.append({**about, "axes": {"stage": stage, **axes}, "columns": {}})
+
+    systems = {"fuse": params["fuse"]["modes"], "distill": params["distill"]["teachers"]}
+    systems["export"] = params["export"]["teachers"]
+    for stage in ("probe", "finetune", "fuse", "distill", "pretrain", "export"):
+        recipes = params["encoders"]
+        if stage in systems:
+            recipes = [f"asma_{word}" for word in systems[stage]]
+        streams = (params["export"] if stage == "export" else params)["streams"]
+        for benchmark, recipe in itertools.product(params["benchmarks"], recipes):
+            add(stage, f"{recipe}@{benchmark}", streams, recipe=recipe, benchmark=benchmark)
+    for stage, benchmark in itertools.product(("baseline", "efficiency"), params["benchmarks"]):
+        add(stage, benchmark, [], benchmark=benchmark)
+    for name, ends in params["transfers"].items():
+        says = {"source": ends["source"], "benchmark": ends["target"]}
+        add("transfer", name, [], says, transfer=name)
+    add("ensemble", "", [])
+    return found
+
+
+def collect_table(params: Mapping[str, Any], runs: Path) -> Results:
+    """The results of a table."""
+    return rows.collect(table(params), runs)
+
+
+def lines(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the plan of the ablations lists, as `stages.plan` does."""
+    section = content["ablations"]
+    every = ablations.lines(content, section)
+    axes = itertools.product(every, section["benchmarks"], section["seeds"])
+    return [
+        {
+            "run": f"runs/ablations/{line.stage}/{line.recipe}+seed={seed}@{benchmark}",
+            "streams": section["streams"],
+            "axes": {
+                "stage": line.stage,
+                "recipe": f"{line.recipe}+seed={seed}",
+                "benchmark": benchmark,
+            },
+            "says": {"seed": seed},
+            "columns": {"encoder": line.encoder, "change": line.change, "draw": line.draw},
+        }
+        for line, benchmark, seed in axes
+    ]
 
 
 def params(**changed: Any) -> dict[str, Any]:
-    """What of params.yaml the ablations need."""
-    grid = {
+    """What the ablations need: what is fused, their lists, and values without a change."""
+    lists = {
         "benchmarks": ["demo_xsub"],
         "streams": ["joint"],
         "seeds": [1, 2, 3],
@@ -41,34 +99,18 @@ def params(**changed: Any) -> dict[str, Any]:
         "fuse": ["fuse.alignment.tokens=pooled"],
         "distill": ["distill.temperature=4.0"],
     }
-    values = {
-        "mask": {"joints": 9},
-        "finetune": {"epochs": 2, "labels": 1.0},
-        "pretrain": {"epochs": 3},
-        "probe": {"epochs": 4},
-        "fuse": {"first": "lowdeg_highmot", "second": "highdeg_lowmot", "alignment": {"tokens": "time"}},
-        "distill": {
-            "epochs": 5,
-            "teachers": ["pretrain"],
-            "temperature": "by_benchmark",
-            "temperatures": {"default": 8.0},
-        },
-        "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
-    }
-    of = {**grid, **changed}
-    return told(values, of)
-
-
-def told(values: dict[str, Any], grid: dict[str, Any], budget: str = "paper") -> dict[str, Any]:
-    """What the plan of the stage `ablations` tells of some values, the same on every benchmark."""
-    benchmarks = grid["benchmarks"]
     return {
-        **values,
-        "ablations": grid,
-        "demonstrations": [name for name in benchmarks if name.startswith("demo")],
-        "values": dict.fromkeys(benchmarks, values),
-        "budget_of": dict.fromkeys(benchmarks, budget),
-        "budgets": {budget: {"pretrain": {"epochs": 3}}},
+        "mask": {},
+        "fuse": {"first": "lowdeg_highmot", "second": "highdeg_lowmot"},
+        "distill": {"teachers": ["pretrain"]},
+        "ensemble": {"weights": {"joint": 0.6, "bone": 0.6, "motion": 0.4}},
+        "ablations": {**lists, **changed},
+        "defaults": {
+            "mask.joints": 9,
+            "finetune.labels": 1.0,
+            "fuse.alignment.tokens": "time",
+            "distill.temperature": 8.0,
+        },
     }
 
 
@@ -77,31 +119,45 @@ def share(count: int) -> np.ndarray:
     return np.arange(N) < count
 
 
-def lay(runs: Path, content: Mapping[str, Any], right: Right) -> dict[str, str]:
-    """metrics.json and logits.npz of every run of the grid, and their folders by `ablations.key`.
-
-    Two classes, recordings in no order.
-    """
-    folders = {}
-    how = content["ablations"]
+def lay(runs: Path, content: Mapping[str, Any], right: Right) -> Path:
+    """metrics.json and logits.npz of every run of the grid; two classes, recordings in no order."""
     names, labels = [f"r{(i * 7) % N:02d}" for i in range(N)], np.arange(N) % 2
-    for ablation in ablations.grid(content):
-        modes = ["scratch" if ablation.who == ("random",) else m for m in MODES[ablation.stage]]
-        modes = [m if ablation.stage == "finetune" else o for m, o in zip(modes, MODES[ablation.stage], strict=True)]
-        if ablation.who[0] == "finetune":
+    for one in rows.expected(lines(content)):
+        stage, encoder = one.says["stage"], one.columns["encoder"]
+        if not one.needed:
+            continue
+        modes = MODES[stage]
+        if stage == "finetune" and encoder == "random":
+            modes = ["scratch"]
+        if one.says["recipe"].startswith("asma_finetune"):
             modes = [mode.replace("probed", "finetuned") for mode in modes]
-        for benchmark, seed in itertools.product(how["benchmarks"], how["seeds"]):
-            run = runs / ablation.stage / f"{ablation.recipe}+seed={seed}@{benchmark}"
-            folders[ablations.key(ablation, benchmark, seed)] = run.as_posix()
-            for stream in how["streams"]:
-                folder = run / stream
-                folder.mkdir(parents=True)
-                logits = {}
-                for mode in modes:
-                    ok = right(ablation, mode, stream, seed)
-                    answer = np.where([ok[int(name[1:])] for name in names], labels, 1 - labels)
-                    logits[mode] = np.eye(2, dtype=np.float32)[answer]
-                evaluation.save_logits(folder / "logits.npz", names, labels, logits)
-                told = {"demonstration": True, "results": [{"mode": mode, "params": 100} for mode in modes]}
-                (folder / "metrics.json").write_text(json.dumps(told))
-    return folders
+        folder = runs / one.folder
+        folder.mkdir(parents=True)
+        logits, results = {}, []
+        for mode in modes:
+            ok = right(one, mode)
+            answer = np.where([ok[int(name[1:])] for name in names], labels, 1 - labels)
+            logits[mode] = np.eye(2, dtype=np.float32)[answer]
+            results.append({"mode": mode, "accuracy": float(100 * ok.sum() / N), "params": 100})
+        evaluation.save_logits(folder / "logits.npz", names, labels, logits)
+        whose = {"fuse": "both", "distill": "student"}.get(stage, encoder)
+        about = {**one.says, "encoder": whose, "demonstration": "demo" in one.folder}
+        (folder / "metrics.json").write_text(json.dumps({**about, "results": results}))
+    return runs
+
+
+def collect(content: Mapping[str, Any], runs: Path, missing: str = "error") -> pd.DataFrame:
+    """The rows of the grid."""
+    weights = content["ensemble"]["weights"]
+    return rows.ablations(lines(content), runs, weights, missing).rows
+
+
+def pair(content: Mapping[str, Any]) -> tuple[str, str]:
+    """The encoders that are fused."""
+    return content["fuse"]["first"], content["fuse"]["second"]
+
+
+def tables_of(content: Mapping[str, Any], runs: Path) -> dict[str, Table]:
+    """Every table of the grid; values without a change are the same on every benchmark."""
+    defaults = dict.fromkeys(content["ablations"]["benchmarks"], content["defaults"])
+    return tables.ablations(collect(content, runs), pair(content), defaults)

@@ -7,20 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asma import illustration, skeleton
+from asma.report import figures
+from asma.report.figures import illustration as illustrated
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from asma import illustration, skeleton
-from asma.report import figures, illustrations
-from asma.report.collect import ReportError
-from asma.report.illustrations import Illustration
-
 LAYOUTS = sorted(path.stem for path in skeleton.LAYOUTS.glob("*.yaml"))
 KINDS = {
-    "masked", "masked_motion", "masked_motion_classes", "activation", "activation_classes", "embedding", "classes",
-    "classes_difference", "confusion_joint", "confusion_3s",
+    "masked", "masked_motion", "masked_motion_classes", "activation", "activation_classes",
+    "embedding", "classes", "classes_difference", "confusion_joint", "confusion_3s",
 }  # fmt: skip
 Arrays = Callable[..., dict[str, np.ndarray]]
 TITLE = "toy_xsub (demonstration)"
@@ -35,7 +33,7 @@ def leave(runs: Path, arrays: Mapping[str, np.ndarray]) -> Path:
 def drawn(runs: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     """Figures by kind, without the benchmark's name."""
     leave(runs, arrays)
-    found = illustrations.draw(runs, {"toy_xsub": TITLE})
+    found = figures.illustrations(runs, {"toy_xsub": TITLE})
     assert all(name.endswith("_toy_xsub") for name in found)
     return {name.removesuffix("_toy_xsub"): figure for name, figure in found.items()}
 
@@ -95,105 +93,59 @@ def test_what_is_not_there_has_no_figure(
         figures.inline(figure)
 
 
-def test_a_file_that_is_missing_or_something_else_is_named(arrays: Arrays, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"figures\.npz: not found; `dvc repro` makes it"):
-        illustrations.draw(tmp_path, {"toy_xsub": TITLE})
-    held = arrays()
-    del held["pose"], held["clips"]
-    path = leave(tmp_path, held)
-    with pytest.raises(ReportError, match=r"figures\.npz: found no clips, pose, expected all of joints, parents"):
-        illustrations.read(path, TITLE)
-    path.write_bytes(b"PK\x03\x04 something else")
-    with pytest.raises(ReportError, match=r"figures\.npz: found .*, expected arrays"):
-        illustrations.read(path, TITLE)
-    np.savez_compressed(path, pose=np.array([{"a": "pickle"}]))
-    with pytest.raises(ReportError, match=r"figures\.npz: found .*allow_pickle.*, expected arrays"):
-        illustrations.read(path, TITLE)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_joints_hang_on_their_parents_and_none_lies_on_another(layout: str) -> None:
-    joints, draw = skeleton.load(layout), np.random.default_rng(3)
-    pose = draw.normal(size=(len(joints), 3))
-    pose[joints.centre] = 0
-    place = illustrations.flat(pose, joints.parents)
-    height = float(np.ptp(pose[:, :2], axis=0).max())
-    for joint, parent in enumerate(joints.parents.tolist()):
-        if joint == parent:
-            assert place[joint].tolist() == [0, 0]
-            continue
-        bone = place[joint] - place[parent]
-        own = (pose[joint] - pose[parent])[:2] * (-1, 1) / height
-        length = float(np.hypot(*bone))
-        if np.hypot(*own) >= illustrations.SHORTEST:
-            np.testing.assert_allclose(bone, own)
-        else:
-            assert length == pytest.approx(illustrations.SHORTEST)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_skeleton_without_a_pose_is_drawn_all_the_same(layout: str) -> None:
-    joints = skeleton.load(layout)
-    place = illustrations.flat(np.zeros((len(joints), 3)), joints.parents)
-    bones = place - place[joints.parents]
-    lengths = np.hypot(*bones.T)[joints.parents != np.arange(len(joints))]
-    np.testing.assert_allclose(lengths, illustrations.SHORTEST)
-
-
-def test_a_pose_is_seen_from_the_front_whatever_its_size() -> None:
-    joints = skeleton.load("kinect_v2")
-    draw = np.random.default_rng(1)
-    pose = draw.normal(size=(25, 3))
-    np.testing.assert_allclose(illustrations.flat(100 * pose, joints.parents), illustrations.flat(pose, joints.parents))
-    left, right = joints.shoulders
-    pose[:], pose[left, 0], pose[right, 0] = 0, -1, 1  # after yaw alignment the right shoulder lies at +x
-    place = illustrations.flat(pose, joints.parents)
-    assert place[right, 0] < 0 < place[left, 0]
-
-
 def test_joints_are_coloured_by_their_share(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    figure = illustrations.masked(one)
-    assert figure is not None
-    clouds = [part for axes in figure.axes for part in axes.collections if isinstance(part, PathCollection)]
+    one = illustrated(TITLE, arrays())
+    figure = figures.masked(one)
+    clouds = [
+        part
+        for axes in figure.axes
+        for part in axes.collections
+        if isinstance(part, PathCollection)
+    ]
     assert len(clouds) == 2
-    for cloud, share in zip(clouds, one["joints_hidden"], strict=True):
+    for cloud, share in zip(clouds, one.joints_hidden, strict=True):
         np.testing.assert_allclose(np.asarray(cloud.get_array()), 100 * share)
     text = words(figure)
     assert "hidden by lowdeg_highmot" in text and "hidden by highdeg_lowmot" in text
 
 
 def test_the_marks_are_where_the_probabilities_put_them(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    figure = illustrations.masked(one)
-    assert figure is not None
+    one = illustrated(TITLE, arrays())
+    figure = figures.masked(one)
     marks = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "|"]
     for row, line in enumerate(marks):
-        number = one["joints_hidden"][row].sum()
-        np.testing.assert_allclose(np.asarray(line.get_xdata()), 100 * number * one["drawn_first"][row])
+        number = one.joints_hidden[row].sum()
+        np.testing.assert_allclose(
+            np.asarray(line.get_xdata()), 100 * number * one.drawn_first[row]
+        )
     assert len(marks) == 2
 
 
 def test_the_worst_pair_is_named_below_the_confusions(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    assert "Confused most: class &lt;0&gt; taken for class &lt;3&gt;, 5 of 8" in words(illustrations.confusion(one, 2))
-    assert "class &lt;0&gt; taken for class &lt;3&gt;, 1 of 8" in words(illustrations.confusion(one, 3))
-    assert "No clip is taken for another class." in words(illustrations.confusion(one, 0))
-    assert "both aligned_finetuned, 3s" in words(illustrations.confusion(one, 3))
+    one = illustrated(TITLE, arrays())
+    assert "Confused most: class &lt;0&gt; taken for class &lt;3&gt;, 5 of 8" in words(
+        figures.confusion(one, 2)
+    )
+    assert "class &lt;0&gt; taken for class &lt;3&gt;, 1 of 8" in words(figures.confusion(one, 3))
+    assert "No clip is taken for another class." in words(figures.confusion(one, 0))
+    assert "both aligned_finetuned, 3s" in words(figures.confusion(one, 3))
 
 
 def test_classes_that_nobody_has_are_left_out_of_the_confusions(arrays: Arrays) -> None:
-    axes = illustrations.confusion(Illustration(TITLE, arrays()), 2).axes[0]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["class <0>", "class <2>", "class <3>"]
+    axes = figures.confusion(illustrated(TITLE, arrays()), 2).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        "class <0>",
+        "class <2>",
+        "class <3>",
+    ]
     assert {(t.get_position(), t.get_text()) for t in axes.texts} == {
         ((0, 0), "3"), ((2, 0), "5"), ((1, 1), "8"), ((2, 2), "8")
     }  # fmt: skip
 
 
 def test_bars_are_the_accuracies_of_the_classes_that_have_clips(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    figure = illustrations.by_class(one)
-    assert figure is not None
+    one = illustrated(TITLE, arrays())
+    figure = figures.classes(one)
     axes = figure.axes[0]
     assert [length for _, length in bars(axes)] == [37.5, 100, 100]
     assert np.asarray(axes.lines[0].get_xdata()).tolist() == [87.5, 100, 100]
@@ -203,48 +155,61 @@ def test_bars_are_the_accuracies_of_the_classes_that_have_clips(arrays: Arrays) 
 def test_the_difference_is_the_second_encoders_lead_in_order(arrays: Arrays) -> None:
     held = arrays()
     held["accuracy"][:2] = [[50, np.nan, 25, 60], [40, np.nan, 75, 60]]
-    figure = illustrations.difference(Illustration(TITLE, held))
-    assert figure is not None
+    figure = figures.classes_difference(illustrated(TITLE, held))
     axes = figure.axes[0]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["class <2>", "class <3>", "class <0>"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        "class <2>",
+        "class <3>",
+        "class <0>",
+    ]
     assert bars(axes) == [(0, 50), (2, -10)]
 
 
 def test_a_panel_a_network_with_every_clip_once(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    figure = illustrations.embedding(one)
-    assert figure is not None
-    assert [axes.get_title() for axes in figure.axes] == ["lowdeg_highmot", "highdeg_lowmot", "fused", "student"]
-    for axes, expected in zip(figure.axes, one["embedding"], strict=True):
+    one = illustrated(TITLE, arrays())
+    figure = figures.embedding(one)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "lowdeg_highmot",
+        "highdeg_lowmot",
+        "fused",
+        "student",
+    ]
+    for axes, expected in zip(figure.axes, one.embedding, strict=True):
         points = np.concatenate([np.asarray(part.get_offsets()) for part in axes.collections])
         assert sorted(map(tuple, points.tolist())) == sorted(map(tuple, expected.tolist()))
 
 
-def test_the_responses_of_the_student_are_not_shown_but_those_of_the_fused_model_are(arrays: Arrays) -> None:
-    figure = illustrations.activation(Illustration(TITLE, arrays()))
-    assert figure is not None
+def test_the_responses_of_the_student_are_not_shown_but_those_of_the_fused_model_are(
+    arrays: Arrays,
+) -> None:
+    figure = figures.activation(illustrated(TITLE, arrays()))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["lowdeg_highmot", "highdeg_lowmot", "fused"]
 
 
 def test_by_class_a_column_is_a_class_and_a_row_a_joint(arrays: Arrays) -> None:
-    one = Illustration(TITLE, arrays())
-    figure = illustrations.activation_by_class(one)
-    assert figure is not None
+    one = illustrated(TITLE, arrays())
+    figure = figures.activation_classes(one)
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["lowdeg_highmot", "highdeg_lowmot", "fused"]
-    for axes, values in zip(panels, one["activation_by_class"], strict=False):
-        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["class <0>", "class <2>", "class <3>"]
+    for axes, values in zip(panels, one.activation_by_class, strict=False):
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == [
+            "class <0>",
+            "class <2>",
+            "class <3>",
+        ]
         cells = np.asarray(axes.collections[0].get_array())
         np.testing.assert_allclose(cells.reshape(25, 3), values[[0, 2, 3]].T)
-    assert [tick.get_text() for tick in panels[0].get_yticklabels()] == one.words("joints")
+    assert [tick.get_text() for tick in panels[0].get_yticklabels()] == one.joints
 
 
 @pytest.mark.parametrize("classes", [12, 60, 120])
 def test_many_classes_stay_one_page_and_not_too_large(classes: int, arrays: Arrays) -> None:
     held = arrays(classes=classes)
-    held["classes"] = np.array([f"a class with a name that is far too long for a figure {k}" for k in range(classes)])
-    figure = illustrations.confusion(Illustration(TITLE, held), 2)
+    held["classes"] = np.array(
+        [f"a class with a name that is far too long for a figure {k}" for k in range(classes)]
+    )
+    figure = figures.confusion(illustrated(TITLE, held), 2)
     assert max(figure.get_size_inches()) < 20
     text = figures.inline(figure)
     assert len(text) < 500_000
