@@ -79,8 +79,7 @@ def ensemble(of: Grid, rows: list[Plan]) -> Plan:
         for run in rows
         if run.stage in (*JUDGED, "transfer") and len(run.settings["streams"]) > 1
     }
-    given = {"groups": groups}
-    return of.plan("ensemble", {}, of.project.config(""), {}, "runs/ensemble", given=given)
+    return of.plan("ensemble", {}, of.project.config(""), {}, "runs/ensemble", given={"groups": groups})
 
 
 def table(of: Grid, rows: list[Plan]) -> Plan:
