@@ -1,7 +1,7 @@
 """Which runs the ablations ask for.   params.yaml, recipes/ablations.yaml → lines
 
-A line is a recipe in a stage, what the report calls it and what was changed; the plan lays each over
-benchmarks, streams and seeds. Nothing else lists them: the report reads them from its plan.
+A line is a recipe in a stage, what the report calls it and what was changed; the plan lays each
+over benchmarks, streams and seeds. Nothing else lists them: the report reads them from its plan.
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ class Augment:
 
     def __post_init__(self) -> None:
         if self.draw not in DRAWS:
-            raise ValueError(f"augment.draw: found {self.draw!r}, expected one of {', '.join(DRAWS)}")
+            raise ValueError(
+                f"augment.draw: found {self.draw!r}, expected one of {', '.join(DRAWS)}"
+            )
         for key in ("crop", "shear", "rotate", "tilt", "proportions"):
             if getattr(self, key) < 0:
                 raise ValueError(f"augment.{key}: found {getattr(self, key)}, expected 0 or more")
@@ -72,7 +74,9 @@ class Augment:
 
 
 class Numbers(NamedTuple):
-    """The random numbers behind an augmentation of N samples; uniform in [0, 1) where nothing else is said."""
+    """The random numbers behind an augmentation of N samples; uniform in [0, 1) where nothing else
+    is said.
+    """
 
     start: Tensor  # (N,) int64, first frame kept of the clip with its mirrored ends
     shear: Tensor  # (N, 3, 3)
@@ -99,7 +103,8 @@ class Draw:
 
 
 def crop_frames(start: Tensor, T: int, pad: int) -> Tensor:
-    """Index map of a temporal crop: pad frames mirrored onto each end (the edge frame repeats), T kept from `start`.
+    """Index map of a temporal crop: pad frames mirrored onto each end (the edge frame repeats), T
+    kept from `start`.
 
     start (N,) in 0 … 2·pad → (N, T) frame numbers.
     """
@@ -138,15 +143,21 @@ def numbers(how: Augment, N: int, T: int, generator: Generator, columns: int = 0
         flip=uniform(draws),
         factors=uniform(draws, columns if how.proportions else 0),
     )
-    return found if draws == N else Numbers(*(number.expand(N, *number.shape[1:]) for number in found))
+    return (
+        found if draws == N else Numbers(*(number.expand(N, *number.shape[1:]) for number in found))
+    )
 
 
 def drawn(how: Augment, T: int, *views: Numbers) -> Draw:
-    """What the numbers of several views of T frames say, one view after another: a draw of views·N samples."""
+    """What the numbers of several views of T frames say, one view after another: a draw of views·N
+    samples.
+    """
     found = Numbers(*map(torch.cat, zip(*views, strict=True)))
     eye = torch.eye(3, device=found.shear.device)
     shear = (found.shear * 2 - 1) * how.shear * (1 - eye) + eye
-    angles = (found.tilt * math.radians(how.tilt)).scatter(1, found.axis, found.turn * math.radians(how.rotate))
+    angles = (found.tilt * math.radians(how.tilt)).scatter(
+        1, found.axis, found.turn * math.radians(how.rotate)
+    )
     with torch.autocast(eye.device.type, enabled=False):
         matrix = rotation(angles) @ shear
     factors = 1 + (found.factors * 2 - 1) * how.proportions if how.proportions else None
@@ -159,7 +170,8 @@ def sample(how: Augment, N: int, T: int, generator: Generator, columns: int = 0)
 
 
 def sides(x: Tensor, mirror: Tensor, how: Augment) -> Tensor:
-    """Clips as they are and with left and right exchanged: x (N, C, T, V, M), mirror (V,) → (2, N, C, T, V, M).
+    """Clips as they are and with left and right exchanged: x (N, C, T, V, M), mirror (V,) → (2, N,
+    C, T, V, M).
 
     Made once a batch, all its views choose from it; (1, N, C, T, V, M) where the flip is off.
     """
@@ -175,16 +187,19 @@ def sides(x: Tensor, mirror: Tensor, how: Augment) -> Tensor:
 
 
 def apply(both: Tensor, draw: Draw) -> Tensor:
-    """The augmented clips: `sides` of clips (N, 3, T, V, M) → (views·N, 3, T′, V, M), T′ = draw.frames.shape[1].
+    """The augmented clips: `sides` of clips (N, 3, T, V, M) → (views·N, 3, T′, V, M), T′ =
+    draw.frames.shape[1].
 
-    `draw` has views·N samples, one view of all clips after another. A frame's channel in a view is a weighted sum of
-    the three channels of one frame of the clip, mirrored or not: crop, shear, rotation and flip are one weighted
-    lookup of rows, with nothing stored in between. Always in full precision. Raises ValueError where the samples are
-    no whole number of views.
+    `draw` has views·N samples, one view of all clips after another. A frame's channel in a view is
+    a weighted sum of the three channels of one frame of the clip, mirrored or not: crop, shear,
+    rotation and flip are one weighted lookup of rows, with nothing stored in between. Always in
+    full precision. Raises ValueError where the samples are no whole number of views.
     """
     _, N, C, T, V, M = both.shape
     if len(draw.flip) % N:
-        raise ValueError(f"draw: found {len(draw.flip)} samples, expected one for each of {N} clips in every view")
+        raise ValueError(
+            f"draw: found {len(draw.flip)} samples, expected one for each of {N} clips in every view"
+        )
     of = torch.arange(len(draw.flip), device=both.device) % N
     channel = ((draw.flip * N + of) * C)[:, None] + torch.arange(C, device=both.device)
     rows = channel[:, None] * T + draw.frames[:, :, None]  # (views·N, T′, C)

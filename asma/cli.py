@@ -16,8 +16,8 @@ from asma import plan
 def run(main: Callable[..., Any]) -> None:
     """Call `main` with the plan that the command line names, or with nothing if it takes nothing.
 
-    An expected failure (bad data, bad parameters) ends with its message and exit status 1, any other
-    with its traceback.
+    An expected failure (bad data, bad parameters) ends with its message and exit status 1, any
+    other with its traceback.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     if inspect.signature(main).parameters:

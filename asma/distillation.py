@@ -3,11 +3,13 @@
 The student's plan (16, 16, 16, 16, 128 channels, no stride) is the one that gives the paper's 0.54 M parameters and
 1.26 G multiply–accumulates for three streams, and its 128-wide representation.
 
-Beside it stands Appendix C: `features`, the teacher's embedding instead of its logits, then fine-tuning. The paper
-gives the loss, the epochs and the rate of the first step. Silent on the rest, it is read so: the embedding is the fused
-one of Eq. 11; the linear map is learnt along with the student, without a bias, which alone could make all cosines 1;
-the fine-tuning is of the whole student, at the rate of fine-tuning elsewhere, on clean clips like all distillation
-here. The control of both is `labels`: the same student, as long and as fast as with logits, from labels alone.
+Beside it stands Appendix C: `features`, the teacher's embedding instead of its logits, then
+fine-tuning. The paper gives the loss, the epochs and the rate of the first step. Silent on the
+rest, it is read so: the embedding is the fused one of Eq. 11; the linear map is learnt along with
+the student, without a bias, which alone could make all cosines 1; the fine-tuning is of the whole
+student, at the rate of fine-tuning elsewhere, on clean clips like all distillation here. The
+control of both is `labels`: the same student, as long and as fast as with logits, from labels
+alone.
 """
 
 from __future__ import annotations
@@ -38,28 +40,42 @@ class Features:
 class Distill(Fit):
     """Section `distill` of the parameters."""
 
-    form: str = "logits"  # what the student learns: logits, features (Appendix C), or labels (the control)
-    temperature: float | Literal["by_benchmark"] = "by_benchmark"  # τ of Eq. 13: one for all, or as follows
-    temperatures: dict[str, float] = field(default_factory=lambda: {"default": 8.0})  # by benchmark, where it differs
+    # what the student learns: logits, features (Appendix C), or labels (the control)
+    form: str = "logits"
+    # τ of Eq. 13: one for all, or as follows
+    temperature: float | Literal["by_benchmark"] = "by_benchmark"
+    # by benchmark, where it differs
+    temperatures: dict[str, float] = field(default_factory=lambda: {"default": 8.0})
     direction: str = "forward"  # KL(teacher ‖ student); reverse is Eq. 14 to the letter
     tempered: str = "both"  # which logits τ divides; teacher is Eq. 13 to the letter
     scaled: bool = False  # times τ²
     features: Features = field(default_factory=Features)
-    layers: int = 5  # blocks of the student, all of them `width` wide but the last, which gives the embedding
+    # blocks of the student, all of them `width` wide but the last, which gives the embedding
+    layers: int = 5
     width: int = 16
     dim: int = 128
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, known in (("form", FORMS), ("direction", losses.DIRECTIONS), ("tempered", losses.TEMPERED)):
+        for key, known in (
+            ("form", FORMS),
+            ("direction", losses.DIRECTIONS),
+            ("tempered", losses.TEMPERED),
+        ):
             if getattr(self, key) not in known:
-                raise ValueError(f"distill.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
+                raise ValueError(
+                    f"distill.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                )
         for key, tau in (("temperature", self.temperature), *self.temperatures.items()):
             if tau != "by_benchmark" and not tau > 0:
-                raise ValueError(f"distill.temperature(s): {key}: found {tau}, expected more than 0")
+                raise ValueError(
+                    f"distill.temperature(s): {key}: found {tau}, expected more than 0"
+                )
         if "default" not in self.temperatures:
-            raise ValueError(f"distill.temperatures: found {sorted(self.temperatures)}, expected 'default' among them")
+            raise ValueError(
+                f"distill.temperatures: found {sorted(self.temperatures)}, expected 'default' among them"
+            )
         for key in ("layers", "width", "dim"):
             if getattr(self, key) < 1:
                 raise ValueError(f"distill.{key}: found {getattr(self, key)}, expected 1 or more")
@@ -77,11 +93,15 @@ class Distill(Fit):
         return self.temperature
 
     def mode(self, teacher: str) -> str:
-        """How results of this form are named: `distilled_probed`, `feature_distilled_finetuned`, `scratch_probed`.
+        """How results of this form are named: `distilled_probed`, `feature_distilled_finetuned`,
+        `scratch_probed`.
 
-        The students named scratch learn from the labels that their teacher knew, and from nothing of the teacher.
+        The students named scratch learn from the labels that their teacher knew, and from nothing
+        of the teacher.
         """
-        how = {"logits": "distilled", "features": "feature_distilled", "labels": "scratch"}[self.form]
+        how = {"logits": "distilled", "features": "feature_distilled", "labels": "scratch"}[
+            self.form
+        ]
         word = {"pretrain": "probed", "finetune": "finetuned"}[teacher]
         return f"{how}_{word}"
 

@@ -1,9 +1,10 @@
 """What a network costs: parameters, multiply–accumulates, floating-point operations, latency.
 
-A MAC is one multiplication and one addition; FLOPs are 2 · MACs. Counted are the matrix products of convolutions,
-linear maps, graph sums and attention, for one clip; normalisations and activations are not. Published
-counts mix both conventions, so both stand in every table under their own names. A module that computes in another
-order than its definition says so by a method `definition`, which is what is counted.
+A MAC is one multiplication and one addition; FLOPs are 2 · MACs. Counted are the matrix products
+of convolutions, linear maps, graph sums and attention, for one clip; normalisations and
+activations are not. Published counts mix both conventions, so both stand in every table under
+their own names. A module that computes in another order than its definition says so by a method
+`definition`, which is what is counted.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import flop_counter
 from torch.utils.flop_counter import FlopCounterMode
 
-# What the counter's method is wrapped in imports torch's compiler, a second, only to keep out of its graphs.
+# What the counter's method is wrapped in imports torch's compiler, a second, only to keep out of
+# its graphs.
 _mode = getattr(flop_counter, "_FlopCounterMode", None)
 if _mode is not None:
     _mode.__torch_dispatch__ = unwrap(_mode.__torch_dispatch__)
 
 
 def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
-    """params, macs and flops of module(*inputs); inputs hold one sample, of which only the shapes count."""
+    """params, macs and flops of module(*inputs); inputs hold one sample, of which only the shapes
+    count.
+    """
     inputs = tuple(torch.ones_like(x) for x in inputs)  # an encoder skips bodies of zeros
     was_training = module.training
     module.eval()
@@ -40,7 +44,11 @@ def count(module: nn.Module, *inputs: Tensor) -> dict[str, int]:
         del vars(m)["forward"]
     module.train(was_training)
     flops = counter.get_total_flops()
-    return {"params": sum(p.numel() for p in module.parameters()), "macs": flops // 2, "flops": flops}
+    return {
+        "params": sum(p.numel() for p in module.parameters()),
+        "macs": flops // 2,
+        "flops": flops,
+    }
 
 
 def total(*parts: dict[str, int], times: int = 1) -> dict[str, int]:
@@ -51,8 +59,8 @@ def total(*parts: dict[str, int], times: int = 1) -> dict[str, int]:
 def latency(work: Callable[[], object], repeats: int = 100, warmup: int = 10) -> dict[str, float]:
     """median_ms and p95_ms of one call over `repeats`, after `warmup` calls that are not counted.
 
-    On a device that works asynchronously `work` has to wait for it. Raises ValueError where there is nothing to take
-    a median of.
+    On a device that works asynchronously `work` has to wait for it. Raises ValueError where there
+    is nothing to take a median of.
     """
     if repeats < 1:
         raise ValueError(f"repeats: found {repeats}, expected 1 or more")

@@ -23,7 +23,9 @@ def forward(module: nn.Module, x: Tensor, batch_size: int = 256) -> Tensor:
         return torch.cat([module(part).float() for part in x.split(batch_size)])
 
 
-def embed(encoder: nn.Module, x: Tensor, reduce: Callable[[Tensor], Tensor], batch_size: int = 256) -> Tensor:
+def embed(
+    encoder: nn.Module, x: Tensor, reduce: Callable[[Tensor], Tensor], batch_size: int = 256
+) -> Tensor:
     """reduce(encoder(x)) in batches, evaluation mode, no gradients, float32."""
     encoder.eval()
     with torch.no_grad():
@@ -31,13 +33,17 @@ def embed(encoder: nn.Module, x: Tensor, reduce: Callable[[Tensor], Tensor], bat
 
 
 def answers(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The class each sample is put into, (N,): the largest of its logits (N, K), with the true class last among equals.
+    """The class each sample is put into, (N,): the largest of its logits (N, K), with the true
+    class last among equals.
 
-    Ties count against the sample: the true class, labels (N,), must be strictly ahead, so constant logits are never
-    right. Raises ValueError where a logit is NaN, which is ahead of nothing and would count as right.
+    Ties count against the sample: the true class, labels (N,), must be strictly ahead, so constant
+    logits are never right. Raises ValueError where a logit is NaN, which is ahead of nothing and
+    would count as right.
     """
     if np.isnan(logits).any():
-        raise ValueError(f"logits: found NaN for {np.isnan(logits).any(axis=1).sum()} of {len(logits)} samples")
+        raise ValueError(
+            f"logits: found NaN for {np.isnan(logits).any(axis=1).sum()} of {len(logits)} samples"
+        )
     place = np.arange(len(labels))
     others = np.array(logits, dtype=np.float64)
     others[place, labels] = -np.inf
@@ -67,12 +73,15 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 1) -> Tensor:
     """k nearest neighbours by cosine as scores (N, K).
 
-    For k = 1 the best similarity to each class; for k > 1 the votes of the k nearest, where equal votes are parted by
-    the sum of the voters' similarities. train (N′, D), test (N, D); standardise before where dimensions differ in
-    scale. Raises ValueError where k is more than there are training recordings.
+    For k = 1 the best similarity to each class; for k > 1 the votes of the k nearest, where equal
+    votes are parted by the sum of the voters' similarities. train (N′, D), test (N, D);
+    standardise before where dimensions differ in scale. Raises ValueError where k is more than
+    there are training recordings.
     """
     if not 1 <= k <= len(train):
-        raise ValueError(f"probe.neighbours: found {k}, expected 1 to {len(train)}, the number of training recordings")
+        raise ValueError(
+            f"probe.neighbours: found {k}, expected 1 to {len(train)}, the number of training recordings"
+        )
     train, test = F.normalize(train), F.normalize(test)
     known = torch.arange(classes, device=labels.device)
     scores = []
@@ -84,18 +93,23 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
             scores.append(best.scatter_reduce(1, index, similarity, reduce="amax"))
         else:
             top, index = similarity.topk(k, dim=1)
-            voters = (labels[index][:, :, None] == known).float()  # (n, k, K): 1 where the voter is of the class
+            # (n, k, K): 1 where the voter is of the class
+            voters = (labels[index][:, :, None] == known).float()
             together = (voters * top[:, :, None]).sum(dim=1)
             # |together| ≤ k, so what is added to the votes is below a half either way and never worth a vote
             scores.append(voters.sum(dim=1) + together / (2 * k + 1))
     return torch.cat(scores)
 
 
-def save_logits(path: Path, names: list[str], labels: np.ndarray, logits: Mapping[str, np.ndarray]) -> None:
+def save_logits(
+    path: Path, names: list[str], labels: np.ndarray, logits: Mapping[str, np.ndarray]
+) -> None:
     """logits.npz: names (N,), labels (N,) and an (N, K) float32 array a mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {mode: np.asarray(one, dtype=np.float32) for mode, one in logits.items()}
-    np.savez(path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays)  # type: ignore[arg-type]  # mode names are never `allow_pickle`
+    np.savez(
+        path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays
+    )  # type: ignore[arg-type]  # mode names are never `allow_pickle`
 
 
 def save_confusion(
@@ -123,7 +137,9 @@ def same_recordings(expected: list[str], found: list[str], where: str) -> None:
     """Raise MismatchError unless both lists name the same recordings in the same order."""
     if expected != found:
         beyond = {"missing": set(expected) - set(found), "unexpected": set(found) - set(expected)}
-        what = "; ".join(f"{word} {', '.join(sorted(names)[:10])}" for word, names in beyond.items() if names)
+        what = "; ".join(
+            f"{word} {', '.join(sorted(names)[:10])}" for word, names in beyond.items() if names
+        )
         raise MismatchError(
             f"{where}: found logits of {len(found)} recordings, expected {len(expected)}: "
             f"{what or 'the same names in another order'}"
@@ -131,7 +147,8 @@ def same_recordings(expected: list[str], found: list[str], where: str) -> None:
 
 
 def full_logits(decision: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:
-    """Scores (N, K) float32 from a classifier that knows only the classes `present` in its training labels.
+    """Scores (N, K) float32 from a classifier that knows only the classes `present` in its
+    training labels.
 
     A decision (N,) is that of two classes. Classes that were never seen score below all others.
     """
@@ -147,8 +164,8 @@ def ensemble(
 ) -> tuple[list[str], np.ndarray]:
     """Weighted sum of the streams' logits, matched by recording name.
 
-    parts: stream → (names, logits (N, K)). The order of the first stream is kept. Raises MismatchError naming the
-    recordings that a stream lacks, or the streams that have no weight.
+    parts: stream → (names, logits (N, K)). The order of the first stream is kept. Raises
+    MismatchError naming the recordings that a stream lacks, or the streams that have no weight.
     """
     unweighted = [stream for stream in parts if stream not in weights]
     if unweighted:

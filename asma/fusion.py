@@ -1,14 +1,16 @@
 """Feature alignment of two encoders, Eq. 10–12: each attends to the other, the outputs are summed.
 
-The paper's sequence length N is read as the frames of the feature map (13 of 50): with one token the softmax over
-one key is 1 and queries and keys learn nothing, and with the batch as sequence a sample's answer would depend on
-its batch-mates. Two sets of query, key and value maps with one shared output map (`shared_output`) give 6.31 M
-parameters for three streams with their encoders, the paper's 6.3 M; two complete attention
-modules are the option. No residual, normalisation or dropout, as none is mentioned.
+The paper's sequence length N is read as the frames of the feature map (13 of 50): with one token
+the softmax over one key is 1 and queries and keys learn nothing, and with the batch as sequence a
+sample's answer would depend on its batch-mates. Two sets of query, key and value maps with one
+shared output map (`shared_output`) give 6.31 M parameters for three streams with their encoders,
+the paper's 6.3 M; two complete attention modules are the option. No residual, normalisation or
+dropout, as none is mentioned.
 
-Beside it stand heads on the same encoders without attention: HEADS is the table. Those of LINEAR are linear
-classifiers of fixed features and learnt as all of them here, by the section `probe`; the paper says only how alignment
-is learnt, and at that rate, a tenth, they would be far from done when it is.
+Beside it stand heads on the same encoders without attention: HEADS is the table. Those of LINEAR
+are linear classifiers of fixed features and learnt as all of them here, by the section `probe`;
+the paper says only how alignment is learnt, and at that rate, a tenth, they would be far from done
+when it is.
 """
 
 from __future__ import annotations
@@ -37,11 +39,15 @@ class Alignment:
             raise ValueError(f"fuse.alignment.heads: found {self.heads}, expected 1 or more")
         if self.tokens not in backbones.TOKENS:
             known = ", ".join(backbones.TOKENS)
-            raise ValueError(f"fuse.alignment.tokens: found {self.tokens!r}, expected one of {known}")
+            raise ValueError(
+                f"fuse.alignment.tokens: found {self.tokens!r}, expected one of {known}"
+            )
 
 
 class CrossAttention(nn.Module):
-    """Multi-head scaled dot-product attention of one sequence to another, Eq. 10, before the output map."""
+    """Multi-head scaled dot-product attention of one sequence to another, Eq. 10, before the
+    output map.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -115,7 +121,9 @@ class AveragedClassifier(nn.Module):
 
 
 class ConcatenatedClassifier(nn.Module):
-    """Without alignment: both encoders' embeddings side by side and a linear head, or a perceptron of two layers."""
+    """Without alignment: both encoders' embeddings side by side and a linear head, or a perceptron
+    of two layers.
+    """
 
     def __init__(self, dim: int, classes: int, hidden: int | None = None) -> None:
         """hidden: units of the perceptron's first layer; None is the linear head."""
@@ -150,8 +158,9 @@ def _concatenated_wide(dim: int, classes: int, how: Alignment) -> nn.Module:
     return ConcatenatedClassifier(dim, classes, as_large(dim, classes, aligned))
 
 
-# What may stand on two frozen encoders: the method, then its controls. Only a head that trains as many parameters as
-# alignment does (`concatenated_wide`, within 1 %) can tell that attention, and not size, is what helps.
+# What may stand on two frozen encoders: the method, then its controls. Only a head that trains as
+# many parameters as alignment does (`concatenated_wide`, within 1 %) can tell that attention, and
+# not size, is what helps.
 HEADS: dict[str, Callable[[int, int, Alignment], nn.Module]] = {
     "aligned": AlignedClassifier,
     "averaged": _averaged,
@@ -162,7 +171,9 @@ LINEAR = ("averaged", "concatenated")
 
 
 class Teacher(nn.Module):
-    """Two encoders and the classifier of their tokens as one network: clips (N, C, T, V, M) → logits (N, K)."""
+    """Two encoders and the classifier of their tokens as one network: clips (N, C, T, V, M) →
+    logits (N, K).
+    """
 
     def __init__(
         self,

@@ -1,9 +1,10 @@
 """Which runs there are, where each lies, and the plan of each.   parameters → Plan
 
 A run of the table lies in `runs/<stage>/<recipe>@<benchmark>`, one of the ablations alone in
-`runs/ablations/<stage>/<recipe>@<benchmark>`. A line of the ablations is a recipe with changes in its
-name, `lowdeg_highmot+mask.joints=7`. Each stage keeps of them what it or a stage before it reads, and
-of these what differs: so lines share what they have in common with each other and with the table.
+`runs/ablations/<stage>/<recipe>@<benchmark>`. A line of the ablations is a recipe with changes in
+its name, `lowdeg_highmot+mask.joints=7`. Each stage keeps of them what it or a stage before it
+reads, and of these what differs: so lines share what they have in common with each other and with
+the table.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ BEFORE = {
 
 
 class Grid:
-    """The runs that the parameters of a project ask for; `settings` has the Settings of each stage."""
+    """The runs that the parameters of a project ask for; `settings` has the Settings of each
+    stage.
+    """
 
     def __init__(self, project: Project, settings: Mapping[str, type[Any]], code: Code) -> None:
         self.project, self.classes, self.code = project, settings, code
@@ -53,7 +56,9 @@ class Grid:
         return {(s, r, b): None for s, those in recipes.items() for r in those for b in benchmarks}
 
     def words(self, name: str) -> list[str]:
-        """The words of one axis of the table: a list, or the keys of a mapping. Raises ParamsError."""
+        """The words of one axis of the table: a list, or the keys of a mapping. Raises
+        ParamsError.
+        """
         value: Any = self.params
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -105,14 +110,19 @@ class Grid:
         return f"{top}/{stage}/{name}@{benchmark}"
 
     def before(self, stage: str, recipe: str, benchmark: str) -> dict[str, tuple[str, str]]:
-        """The runs that a run of a recipe reads: (stage, recipe) by the name they have in its plan."""
+        """The runs that a run of a recipe reads: (stage, recipe) by the name they have in its
+        plan.
+        """
         if stage in ("probe", "finetune"):
             needed = {"pretrained": ("pretrain", recipe)}
         elif stage == "fuse":
             config = self.config(recipe, benchmark)
             changes = recipe.partition("+")[2]
             needed = {
-                place: (config.get("fuse.mode"), "+".join(filter(None, (config.get(f"fuse.{place}"), changes))))
+                place: (
+                    config.get("fuse.mode"),
+                    "+".join(filter(None, (config.get(f"fuse.{place}"), changes))),
+                )
                 for place in ("first", "second")
             }
         elif stage in ("distill", "export"):
@@ -124,7 +134,9 @@ class Grid:
         return {name: (own, self.recipe(own, r, benchmark)) for name, (own, r) in needed.items()}
 
     def lines(self, wanted: Iterable[tuple[str, str, str]]) -> list[Plan]:
-        """The runs that some (stage, recipe, benchmark) stand on, themselves too, that the table has not."""
+        """The runs that some (stage, recipe, benchmark) stand on, themselves too, that the table
+        has not.
+        """
         found: dict[tuple[str, str, str], None] = {}
 
         def add(stage: str, recipe: str, benchmark: str) -> None:
@@ -180,7 +192,9 @@ class Grid:
         return Plan(stage, axes, like, reads, out, settings, dict(changes or {}), held, code)
 
     def _code(self, stage: str, settings: Mapping[str, Any], dataset: str) -> dict[str, str]:
-        """Digests of what a run imports: its script's closure, its own method and backbone, its layout."""
+        """Digests of what a run imports: its script's closure, its own method and backbone, its
+        layout.
+        """
         script = f"stages/{stage}.py"
         needed = self.code.closure(script)
         files = [
@@ -212,7 +226,9 @@ class Grid:
                 ("motion", {"clips": files["clips"], "motion": files["motion"]}),
             ):
                 out = f"runs/{stage}/{name}"
-                yield self.plan(stage, {"dataset": name}, config, reads, out, dataset=name, given=told)
+                yield self.plan(
+                    stage, {"dataset": name}, config, reads, out, dataset=name, given=told
+                )
         for split in self.words("splits"):
             yield self.split(split)
         for stage, recipe, benchmark in self.table:
@@ -234,12 +250,16 @@ class Grid:
         own = name.removeprefix(f"{dataset}_")
         if own not in known.splits:
             expected = closest(own, sorted(known.splits)) or "none"
-            raise ParamsError(f"datasets/{dataset}.yaml: splits: found no {own!r}, expected {expected}")
+            raise ParamsError(
+                f"datasets/{dataset}.yaml: splits: found no {own!r}, expected {expected}"
+            )
         reads = {kind: f"data/{kind}/{dataset}.h5" for kind in ("clips", "motion")}
         told = {"dataset": {**asdict(known), "splits": {own: asdict(known.splits[own])}}}
         where = out or f"data/benchmarks/{name}.h5"
         config = self.project.config("", known.budget)
-        return self.plan("split", {"split": name}, config, reads, where, dataset=dataset, given=told)
+        return self.plan(
+            "split", {"split": name}, config, reads, where, dataset=dataset, given=told
+        )
 
     def transfer(self, name: str, ends: Any) -> Plan:
         """The plan of one transfer. Raises ParamsError."""
@@ -301,14 +321,19 @@ def _plain(value: Any) -> Any:
 def without_machine(values: Mapping[str, Any]) -> dict[str, Any]:
     """Sections without the settings in MACHINE."""
     return {
-        section: {k: v for k, v in value.items() if k not in MACHINE[section]} if section in MACHINE else value
+        section: {k: v for k, v in value.items() if k not in MACHINE[section]}
+        if section in MACHINE
+        else value
         for section, value in values.items()
     }
 
 
 def machine(config: Config) -> dict[str, Any]:
     """What plan/machine.json holds: the settings in MACHINE."""
-    return {section: {key: config.get(f"{section}.{key}") for key in keys} for section, keys in MACHINE.items()}
+    return {
+        section: {key: config.get(f"{section}.{key}") for key in keys}
+        for section, keys in MACHINE.items()
+    }
 
 
 def check(grid: Grid) -> None:
@@ -323,9 +348,16 @@ def check(grid: Grid) -> None:
         if stage == "fuse":
             config = grid.config(recipe, benchmark)
             for place in ("first", "second"):
-                grid._in_the_table("pretrain", config.get(f"fuse.{place}"), benchmark, f"fuse.{place}")
-    for axis, known in (("distill.teachers", "fuse.modes"), ("export.teachers", "distill.teachers")):
+                grid._in_the_table(
+                    "pretrain", config.get(f"fuse.{place}"), benchmark, f"fuse.{place}"
+                )
+    for axis, known in (
+        ("distill.teachers", "fuse.modes"),
+        ("export.teachers", "distill.teachers"),
+    ):
         for word in grid.words(axis):
             if word not in grid.words(known):
                 expected = closest(word, grid.words(known))
-                raise ParamsError(f"params.yaml: {axis}: found {word!r}, expected {expected} ({known})")
+                raise ParamsError(
+                    f"params.yaml: {axis}: found {word!r}, expected {expected} ({known})"
+                )

@@ -1,7 +1,8 @@
-"""Which code of the project a module stands on, as digests that comments and docstrings leave alone.
+"""Which code of the project a module stands on, as digests that comments and docstrings leave
+alone.
 
-The closure is read off the syntax trees, nothing is imported. What a table names by its module's path
-(METHODS, BACKBONES) is no import: the plan adds the row that a run uses.
+The closure is read off the syntax trees, nothing is imported. What a table names by its module's
+path (METHODS, BACKBONES) is no import: the plan adds the row that a run uses.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Code:
         return sorted(file for file in needed if (self.root / file).stat().st_size)
 
     def digests(self, *files: str, data: Iterable[str] = ()) -> dict[str, str]:
-        """Digest by path of the closure of some modules, of the data files these read, and of `data`."""
+        """Digest by path of the closure of some modules, of the data files these read, and of
+        `data`.
+        """
         needed = self.closure(*files)
         places = {place for file in needed for place in DATA.get(file, ())}
         read = {path for place in (*places, *data) for path in self._data(place)}
@@ -124,7 +127,9 @@ def _assigned(node: ast.stmt) -> Iterator[str]:
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as nested tuples, the same in every version of Python: empty fields are left out."""
+    """A syntax tree as nested tuples, the same in every version of Python: empty fields are left
+    out.
+    """
     if isinstance(node, ast.AST):
         fields = ((name, getattr(node, name, None)) for name in node._fields)
         held = tuple((name, _plain(value)) for name, value in fields if value not in (None, []))

@@ -18,9 +18,9 @@ def full(z: Tensor) -> Tensor:
 def standardise(z: Tensor, centre: bool = True, epsilon: float = 1e-5) -> Tensor:
     """Columns of z (N, P) brought to length √N, in at least 32 bits.
 
-    centre: to mean 0 and variance 1 over the batch (biased, with BatchNorm1d's epsilon), as the code of the
-    method's family does. Without, the columns are only scaled: Eq. 5 to the letter, where a constant
-    part of the embedding stays in and no off-diagonal entry can vanish.
+    centre: to mean 0 and variance 1 over the batch (biased, with BatchNorm1d's epsilon), as the
+    code of the method's family does. Without, the columns are only scaled: Eq. 5 to the letter,
+    where a constant part of the embedding stays in and no off-diagonal entry can vanish.
     """
     z = full(z)
     if centre:
@@ -32,8 +32,9 @@ def standardise(z: Tensor, centre: bool = True, epsilon: float = 1e-5) -> Tensor
 def barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
     """Barlow Twins between two standardised embeddings (N, P), Eq. 5–7: a scalar.
 
-    With C = aᵀb / N the loss is Σᵢ (1 − Cᵢᵢ)² + λ Σ_{i≠j} Cᵢⱼ², summed, not averaged. The P × P matrix is never
-    built: ‖aᵀb‖² = ⟨aaᵀ, bbᵀ⟩ needs only N × N, and only the diagonal of C is wanted besides.
+    With C = aᵀb / N the loss is Σᵢ (1 − Cᵢᵢ)² + λ Σ_{i≠j} Cᵢⱼ², summed, not averaged. The P × P
+    matrix is never built: ‖aᵀb‖² = ⟨aaᵀ, bbᵀ⟩ needs only N × N, and only the diagonal of C is
+    wanted besides.
     """
     N = len(a)
     diagonal = (a * b).sum(dim=0) / N
@@ -71,15 +72,18 @@ def distillation(
     tempered: str = "both",
     scaled: bool = False,
 ) -> Tensor:
-    """Kullback–Leibler divergence between the classes of teacher and student logits (N, K), Eq. 13–14: batch mean.
+    """Kullback–Leibler divergence between the classes of teacher and student logits (N, K), Eq.
+    13–14: batch mean.
 
-    direction `forward` is KL(teacher ‖ student), the usual form; `reverse` is KL(student ‖ teacher), Eq. 14 to the
-    letter. tempered `both` divides both logits by the temperature; `teacher` only the teacher's, Eq. 13 to the
-    letter. scaled multiplies by temperature², which the paper does not mention.
-    Raises ValueError on another word.
+    direction `forward` is KL(teacher ‖ student), the usual form; `reverse` is KL(student ‖
+    teacher), Eq. 14 to the letter. tempered `both` divides both logits by the temperature;
+    `teacher` only the teacher's, Eq. 13 to the letter. scaled multiplies by temperature², which
+    the paper does not mention. Raises ValueError on another word.
     """
     if direction not in DIRECTIONS or tempered not in TEMPERED:
-        raise ValueError(f"found {direction!r}, {tempered!r}; expected one of {DIRECTIONS} and one of {TEMPERED}")
+        raise ValueError(
+            f"found {direction!r}, {tempered!r}; expected one of {DIRECTIONS} and one of {TEMPERED}"
+        )
     log_t = F.log_softmax(teacher / temperature, dim=1)
     log_s = F.log_softmax(student / temperature if tempered == "both" else student, dim=1)
     if direction == "reverse":
@@ -89,5 +93,7 @@ def distillation(
 
 
 def feature_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 − cosine of student and teacher embeddings (N, D), both L2-normalised, Appendix C: batch mean, 0 to 2."""
+    """1 − cosine of student and teacher embeddings (N, D), both L2-normalised, Appendix C: batch
+    mean, 0 to 2.
+    """
     return 1 - (F.normalize(student.float()) * F.normalize(teacher.float())).sum(dim=1).mean()

@@ -1,9 +1,9 @@
 """params.yaml, recipes/, datasets/ and budgets/ → the values of one recipe on one data set.
 
-Later ones win: params.yaml, the recipe that a recipe is `like`, the recipe, its changes. A value that
-says `by_budget` then stands in budgets/, in the file that the data set names, and what that does not
-name in the budget it is `like`, at last in the paper's. Any other value holds for every budget; where
-a budget would differ, it is said.
+Later ones win: params.yaml, the recipe that a recipe is `like`, the recipe, its changes. A value
+that says `by_budget` then stands in budgets/, in the file that the data set names, and what that
+does not name in the budget it is `like`, at last in the paper's. Any other value holds for every
+budget; where a budget would differ, it is said.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def load(file: Path) -> dict[str, Any]:
     except YAMLError as error:
         raise ParamsError(f"{file}: not valid YAML: {error}") from error
     except UnicodeDecodeError as error:
-        raise ParamsError(f"{file}: found bytes that are not UTF-8 ({error}), expected text") from error
+        raise ParamsError(
+            f"{file}: found bytes that are not UTF-8 ({error}), expected text"
+        ) from error
     if not isinstance(content, dict):
         raise ParamsError(f"{file}: found {type(content).__name__}, expected a mapping of sections")
     return content
@@ -78,7 +80,9 @@ def _spelled(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """All values of one recipe on one data set, and which of them hold although its budget differs."""
+    """All values of one recipe on one data set, and which of them hold although its budget
+    differs.
+    """
 
     values: dict[str, Any]
     held: dict[str, str]  # dotted key → a sentence
@@ -89,7 +93,9 @@ class Config:
         return _at(self.values, key)
 
     def section(self, name: str, cls: type[Any]) -> Any:
-        """A section as an instance of `cls`. Raises ParamsError, naming the file a value stands in."""
+        """A section as an instance of `cls`. Raises ParamsError, naming the file a value stands
+        in.
+        """
         if name not in self.values:
             raise ParamsError(f"params.yaml: top level: missing {name}")
         value = self.values[name]
@@ -106,7 +112,9 @@ class Config:
         where, colon, rest = line.partition(": ")
         key = where.replace(".value", name, 1)
         full = f"{key}.{rest.split(chr(39))[1]}" if rest.startswith("unknown key") else key
-        stands = [file for file, content in self.sources if _at(content, full) not in (None, BY_BUDGET)]
+        stands = [
+            file for file, content in self.sources if _at(content, full) not in (None, BY_BUDGET)
+        ]
         files = stands or [file for file, content in self.sources if _has(content, full)]
         return f"{files[-1] if files else 'params.yaml'}: {key}{colon}{rest}"
 
@@ -161,7 +169,9 @@ class Project:
         file = Path("datasets", f"{name}.yaml")
         if not (self.root / file).is_file():
             known = sorted(path.stem for path in (self.root / "datasets").glob("*.yaml"))
-            raise ParamsError(f"params.yaml: datasets: found {name!r}, expected {closest(name, known)}")
+            raise ParamsError(
+                f"params.yaml: datasets: found {name!r}, expected {closest(name, known)}"
+            )
         found = build(self.load(str(file)), Set, str(file))
         if found.budget not in self.budgets:
             expected = closest(found.budget, self.budgets)
@@ -169,7 +179,9 @@ class Project:
         return found
 
     def layers(self, recipe: str) -> list[tuple[str, dict[str, Any]]]:
-        """(file, content) of a recipe: params.yaml first, its own changes last. Raises ParamsError."""
+        """(file, content) of a recipe: params.yaml first, its own changes last. Raises
+        ParamsError.
+        """
         name, _, changes = recipe.partition("+")
         lines = self.ablations.get("recipes") or {}
         if not name:
@@ -181,13 +193,17 @@ class Project:
             file = f"recipes/{name}.yaml"
             if name not in self.recipes:
                 where = "params.yaml or recipes/ablations.yaml"
-                raise ParamsError(f"{where}: recipe {name!r}: expected {closest(name, self.recipes)}")
+                raise ParamsError(
+                    f"{where}: recipe {name!r}: expected {closest(name, self.recipes)}"
+                )
             content = self.load(file)
             found = [*self.layers(str(content.get(LIKE, ""))), (file, content)]
         return [*found, (CHANGES, _nested(words(changes)))] if changes else found
 
     def config(self, recipe: str, budget: str = PAPER) -> Config:
-        """All values of a recipe under a budget; recipe "" is params.yaml alone. Raises ParamsError."""
+        """All values of a recipe under a budget; recipe "" is params.yaml alone. Raises
+        ParamsError.
+        """
         if (recipe, budget) not in self._configs:
             self._configs[recipe, budget] = self._config(recipe, budget)
         return self._configs[recipe, budget]
@@ -198,12 +214,16 @@ class Project:
             known = {*self.params, LIKE, ROW, "budgets"}
             for key in content:
                 if key not in known:
-                    raise ParamsError(f"{file}: unknown key {key!r}; expected {closest(key, sorted(known))}")
+                    raise ParamsError(
+                        f"{file}: unknown key {key!r}; expected {closest(key, sorted(known))}"
+                    )
         changed = layers[-1][1] if layers[-1][0] == CHANGES else {}
         base = recipe.partition("+")[0]
         if base not in self._bases:
             files = [content for file, content in layers if file != CHANGES]
-            self._bases[base] = _merged(*({k: v for k, v in c.items() if k != "budgets"} for c in files))
+            self._bases[base] = _merged(
+                *({k: v for k, v in c.items() if k != "budgets"} for c in files)
+            )
         merged = laid_over(self._bases[base], changed)
         own = [c["budgets"] for _, c in layers if isinstance(c.get("budgets"), dict)]
         overlay = self.overlay(budget, own)
@@ -217,7 +237,9 @@ class Project:
         return Config(values, held, [(f"budgets/{budget}.yaml", overlay), *layers])
 
     def overlay(self, budget: str, own: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-        """What a budget has for every `by_budget`, with what recipes have for it. Raises ParamsError."""
+        """What a budget has for every `by_budget`, with what recipes have for it. Raises
+        ParamsError.
+        """
         found: dict[str, Any] = {}
         for name in dict.fromkeys((PAPER, *self.lineage(budget))):
             found = laid_over(found, self._budget(name, own))

@@ -1,8 +1,8 @@
 """A plan file: all that one run of a stage is made by.   plan/<stage>/<recipe>@<benchmark>.json → Plan
 
-It holds the settings of the run, resolved and checked, the paths it reads and writes, and digests of
-the code it imports. The stage `plan` writes it; every other stage is given one and looks at no other
-parameters. Reading one needs pydantic alone, so that a machine without DVC can train.
+It holds the settings of the run, resolved and checked, the paths it reads and writes, and digests
+of the code it imports. The stage `plan` writes it; every other stage is given one and looks at no
+other parameters. Reading one needs pydantic alone, so that a machine without DVC can train.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class ParamsError(ValueError):
 class Plan:
     """One run of a stage.
 
-    `axes` are what tells it from the other runs of its stage, `like` the recipe of the table that a
-    line of the ablations is laid over (else its own recipe), `reads` and `out` the paths of its data.
+    `axes` are what tells it from the other runs of its stage, `like` the recipe of the table that
+    a line of the ablations is laid over (else its own recipe), `reads` and `out` the paths of its
+    data.
     """
 
     stage: str
@@ -89,8 +90,13 @@ def read(file: Path) -> Plan:
     """Read a plan file, with the settings of this machine. Raises ParamsError."""
     content = _json(file)
     fields = {f.name for f in dataclasses.fields(Plan)} - {"file"}
-    if not isinstance(content, dict) or not {"stage", "settings", "out"} <= content.keys() <= fields:
-        raise ParamsError(f"{file}: found no plan of a run, expected one as the stage `plan` writes it")
+    if (
+        not isinstance(content, dict)
+        or not {"stage", "settings", "out"} <= content.keys() <= fields
+    ):
+        raise ParamsError(
+            f"{file}: found no plan of a run, expected one as the stage `plan` writes it"
+        )
     if MACHINE.is_file():
         for name, values in _json(MACHINE).items():
             if name in content["settings"]:
@@ -130,12 +136,16 @@ def build(values: Mapping[str, Any], cls: type[T], where: str) -> T:
     built = dict(values)
     for name, kind in typing.get_type_hints(cls).items():
         if hasattr(kind, "ROW") and isinstance(values.get(name), Mapping):
-            built[name] = build(values[name], _row(values[name], kind, where, name), f"{where}.{name}")
+            built[name] = build(
+                values[name], _row(values[name], kind, where, name), f"{where}.{name}"
+            )
     try:
         found: T = _adapter(cls).validate_python(built, extra="forbid")
         return found
     except ValidationError as error:
-        raise ParamsError("\n".join(_said(problem, cls, where) for problem in error.errors())) from None
+        raise ParamsError(
+            "\n".join(_said(problem, cls, where) for problem in error.errors())
+        ) from None
 
 
 def _row(section: Mapping[str, Any], kind: Any, where: str, name: str) -> Any:

@@ -1,8 +1,8 @@
 """`dvc repro`, then the results and what to do next.   python -m asma.repro [ablations]
 
-With the word `ablations` DVC is given their lines for as long as it runs: recipes/lines.yaml is filled
-before and put back afterwards, and dvc.lock with it, so that `dvc repro` makes the table alone. What
-was run is in DVC's cache, where the next `make ablations` finds it.
+With the word `ablations` DVC is given their lines for as long as it runs: recipes/lines.yaml is
+filled before and put back afterwards, and dvc.lock with it, so that `dvc repro` makes the table
+alone. What was run is in DVC's cache, where the next `make ablations` finds it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Four things to try next:
 
 
 def lines() -> dict[str, Any]:
-    """What recipes/lines.yaml holds while the ablations run: their runs by stage. Raises ValueError."""
+    """What recipes/lines.yaml holds while the ablations run: their runs by stage. Raises
+    ValueError.
+    """
     from stages import plan
 
     of = plan.project()
@@ -62,7 +64,9 @@ def main(arguments: list[str]) -> int:
     from dvc.cli import main as dvc
 
     # The commands in dvc.yaml say `python`: this one, whether or not the environment is active.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
     if arguments[:1] == ["ablations"]:
         try:
             content = lines()
@@ -82,7 +86,9 @@ def main(arguments: list[str]) -> int:
         from asma.report import rows, tables
 
         print(tables.terminal(rows.read(REPORT / "results.json")))
-    print(f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n{NEXT}")
+    print(
+        f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n{NEXT}"
+    )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""What a judged run leaves in its folder: metrics.json and logits.npz, the same shape for every stage."""
+"""What a judged run leaves in its folder: metrics.json and logits.npz, the same shape for every
+stage.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The outcome of one mode: logits (n_test, K), epochs it was trained for, and what the network costs."""
+    """The outcome of one mode: logits (n_test, K), epochs it was trained for, and what the network
+    costs.
+    """
 
     logits: Tensor
     epochs: int
@@ -46,7 +50,9 @@ class Judged:
 
 
 def cost(bench: Benchmark, encoder: Encoder, *, classes: bool = True) -> dict[str, int]:
-    """params, macs and flops of an encoder for one clip, with its linear head unless `classes` is False."""
+    """params, macs and flops of an encoder for one clip, with its linear head unless `classes` is
+    False.
+    """
     own = cost_of(bench, encoder)
     return efficiency.total(own, linear_cost(encoder.dim, len(bench.classes))) if classes else own
 
@@ -68,7 +74,8 @@ def fused_cost(
     head: nn.Module,
     paired: Tensor,
 ) -> dict[str, int]:
-    """params, macs and flops of several encoders and the head on them: alignment, or another of asma.fusion.HEADS.
+    """params, macs and flops of several encoders and the head on them: alignment, or another of
+    asma.fusion.HEADS.
 
     paired: tokens (n, 2, S, D), of which one sample is counted.
     """
@@ -100,7 +107,9 @@ def rows(judged: Mapping[str, Judged], labels: Tensor) -> list[dict[str, Any]]:
 def leave_part(
     out: Path, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], stream: str
 ) -> list[dict[str, Any]]:
-    """Write the logits of one stream whose modes are named `<encoder>.<mode>`; its rows, for `write`."""
+    """Write the logits of one stream whose modes are named `<encoder>.<mode>`; its rows, for
+    `write`.
+    """
     save(out, test, judged)
     found = rows(judged, test.labels)
     for row in found:
@@ -122,7 +131,8 @@ def headline(modes: Sequence[str]) -> str:
 
 def accuracy(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """`accuracy` of a run: its headline mode's, of both encoders where it has rows of single ones
-    too; the mean over the streams of a transfer or the benchmarks of an ensemble. Nothing of none."""
+    too; the mean over the streams of a transfer or the benchmarks of an ensemble. Nothing of none.
+    """
     if not results:
         return {}
     mode = headline([row["mode"] for row in results])
@@ -138,7 +148,9 @@ def chance(bench: Benchmark) -> float:
     return 100 * float(np.bincount(labels).max()) / len(labels)
 
 
-def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any) -> None:
+def write(
+    out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], **about: Any
+) -> None:
     """Write metrics.json of one run, log its figures and say them beside chance."""
     told = {"benchmark": bench.name, "demonstration": bench.demonstration, **bench.counts()}
     told |= {"chance": chance(bench), **about}
@@ -148,12 +160,16 @@ def write(out: Path, log: Log, bench: Benchmark, results: list[dict[str, Any]], 
         own = [row[key] for key in ("stream", "encoder", "mode") if key in row]
         name = ".".join(own)
         log.metrics({f"{name}.{key}": row[key] for key in ("accuracy", "top5")})
-        whose = " ".join([*(str(about[key]) for key in ("encoder", "stream") if key in about), *own])
+        whose = " ".join(
+            [*(str(about[key]) for key in ("encoder", "stream") if key in about), *own]
+        )
         right = f"{row['accuracy']:.1f} % of {told['n_test']} test recordings right"
         log.summary(f"{bench.name} {whose}: {right}, chance {told['chance']:.1f}")
 
 
-def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any) -> None:
+def leave(
+    out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[str, Judged], **about: Any
+) -> None:
     """Write metrics.json, logits.npz and confusion.csv of one run, log its figures and say them;
     about: stage, encoder, seed, …"""
     save(out, test, judged)
@@ -166,7 +182,9 @@ def leave(out: Path, log: Log, bench: Benchmark, test: Clips, judged: Mapping[st
 def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list[dict[str, Any]]:
     """Results of the ensemble of one group of runs, a row a mode, each saying whose it is."""
     about = {stream: _metrics(folder) for stream, folder in group.items()}
-    loaded = {stream: evaluation.load_logits(folder / "logits.npz") for stream, folder in group.items()}
+    loaded = {
+        stream: evaluation.load_logits(folder / "logits.npz") for stream, folder in group.items()
+    }
     first = next(iter(group))
     found = []
     for mode in loaded[first][2]:
@@ -198,9 +216,15 @@ def add_streams(group: Mapping[str, Path], weights: Mapping[str, float]) -> list
 
 def _row(metrics: dict[str, Any], stream: str, encoder: str, mode: str) -> dict[str, Any]:
     for row in metrics["results"]:
-        if row["mode"] == mode and row.get("encoder", encoder) == encoder and row.get("stream", stream) == stream:
+        if (
+            row["mode"] == mode
+            and row.get("encoder", encoder) == encoder
+            and row.get("stream", stream) == stream
+        ):
             return row
-    raise ValueError(f"metrics.json of {metrics['stage']}: found no row for mode {mode!r}, expected one")
+    raise ValueError(
+        f"metrics.json of {metrics['stage']}: found no row for mode {mode!r}, expected one"
+    )
 
 
 def _metrics(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class Skeleton:
     edges: tuple[tuple[int, int], ...]  # (child, parent): the parent is nearer to the centre
     centre: int
     shoulders: tuple[int, int]
-    mirror: tuple[int, ...]  # mirror[v] is the joint that v becomes when left and right change places
+    # mirror[v] is the joint that v becomes when left and right change places
+    mirror: tuple[int, ...]
     head: int | None = None  # head and feet: None and () where the layout does not name them
     feet: tuple[int, ...] = ()
 
@@ -87,20 +88,23 @@ class Skeleton:
         return joints
 
     def adjacency(self, partition: str = "max_hop") -> np.ndarray:
-        """Column-normalised adjacency in the three subsets of ST-GCN's 'spatial' partition, (3, V, V) float32.
+        """Column-normalised adjacency in the three subsets of ST-GCN's 'spatial' partition, (3, V,
+        V) float32.
 
-        Entry [k, v, w] carries joint v to joint w. Subset 0 holds the self-loops; an edge v → w is in
-        subset 1 where v is as far from the centre as w or further, in subset 2 where v is nearer. All
-        columns sum to 1 over the three subsets.
+        Entry [k, v, w] carries joint v to joint w. Subset 0 holds the self-loops; an edge v → w is
+        in subset 1 where v is as far from the centre as w or further, in subset 2 where v is
+        nearer. All columns sum to 1 over the three subsets.
 
-        `max_hop` (default) repeats the public ST-GCN code, on which the paper's encoder rests: it knows
-        distances only up to one hop, so any two joints beyond count as equally far and only the edges
-        at the centre and next to it are split. `true_distance` uses the real distances.
+        `max_hop` (default) repeats the public ST-GCN code, on which the paper's encoder rests: it
+        knows distances only up to one hop, so any two joints beyond count as equally far and only
+        the edges at the centre and next to it are split. `true_distance` uses the real distances.
 
         Raises ValueError on another partition name.
         """
         if partition not in PARTITIONS:
-            raise ValueError(f"partition: found {partition!r}, expected one of {', '.join(PARTITIONS)}")
+            raise ValueError(
+                f"partition: found {partition!r}, expected one of {', '.join(PARTITIONS)}"
+            )
         V = len(self)
         links = (self.hops <= 1).astype(np.float64)
         normalised = links / links.sum(axis=0, keepdims=True)
@@ -180,11 +184,15 @@ def _read(path: Path) -> Skeleton:
     children = [child for child, _ in edges]
     missing = [names[v] for v in range(len(names)) if v != centre and children.count(v) != 1]
     if missing or centre in children or len(edges) != len(names) - 1:
-        raise fail("edges", missing or names[centre], "each joint but the centre as a child exactly once")
+        raise fail(
+            "edges", missing or names[centre], "each joint but the centre as a child exactly once"
+        )
     mirror = list(range(len(names)))
     for left, right in pairs("mirror"):
         mirror[left], mirror[right] = right, left
-    if sorted(mirror) != list(range(len(names))) or any(mirror[mirror[v]] != v for v in range(len(names))):
+    if sorted(mirror) != list(range(len(names))) or any(
+        mirror[mirror[v]] != v for v in range(len(names))
+    ):
         raise fail("mirror", content["mirror"], "each joint in one pair at most")
     left, right = shoulders
     if any(v != mirror[v] for v in range(len(names))) and mirror[left] != right:
@@ -220,4 +228,6 @@ def _side(name: str) -> str:
 def same(a: Skeleton, b: Skeleton, where: str) -> None:
     """Raise LayoutError unless an encoder of one skeleton fits the other."""
     if a != b:
-        raise LayoutError(f"{where}: found layouts {a.name} and {b.name}, expected one and the same")
+        raise LayoutError(
+            f"{where}: found layouts {a.name} and {b.name}, expected one and the same"
+        )

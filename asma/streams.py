@@ -1,7 +1,7 @@
 """Clip → stream: joint, bone, motion. Streams are derived, never stored.
 
-Conventions as in the public code of the ST-GCN family: a bone points from the parent to the joint and
-the centre's is zero; motion is the step to the next frame and the last frame's is zero.
+Conventions as in the public code of the ST-GCN family: a bone points from the parent to the joint
+and the centre's is zero; motion is the step to the next frame and the last frame's is zero.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def motion(x: Tensor, skeleton: Skeleton) -> Tensor:
     return out
 
 
-STREAMS: dict[str, Callable[[Tensor, Skeleton], Tensor]] = {"joint": joint, "bone": bone, "motion": motion}
+STREAMS: dict[str, Callable[[Tensor, Skeleton], Tensor]] = {
+    "joint": joint,
+    "bone": bone,
+    "motion": motion,
+}
 
 
 def derive(stream: str, x: Tensor, skeleton: Skeleton) -> Tensor:

@@ -34,7 +34,8 @@ PATIENCE = 120.0  # seconds that a stage waits at its end for a store that does 
 
 @contextlib.contextmanager
 def run(stage: str, **axes: str) -> Iterator[Log]:
-    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub`) and tagged with its axes.
+    """One MLflow run named like the DVC stage (`probe@lowdeg_highmot-ntu60_xsub`) and tagged with
+    its axes.
 
     Leaving the block ends the run as FINISHED; an exception ends it as FAILED, an interruption
     (Ctrl-C, SIGTERM) as KILLED, and both go on to the caller. Raises StoreError.

@@ -169,31 +169,43 @@ class Fit:
 
 @dataclass(frozen=True)
 class Run:
-    """Section `run` of the parameters: where and in which precision. Changes no result beyond rounding."""
+    """Section `run` of the parameters: where and in which precision. Changes no result beyond
+    rounding.
+    """
 
     device: str = "auto"  # cuda where there is one, else cpu
-    precision: str = "fp32"  # of the networks' products; losses and normalised embeddings are never in 16 bits. auto:
-    # the faster of bf16 and fp32, see `about`. tf32 exists on NVIDIA GPUs only, for all products
+    # of the networks' products; losses and normalised embeddings are never in 16 bits. auto: the
+    # faster of bf16 and fp32, see `about`. tf32 exists on NVIDIA GPUs only, for all products
+    precision: str = "fp32"
     threads: int = 0  # 0 = as many as torch finds
-    compile: str = "auto"  # pretraining's networks by torch.compile: on, off, or where it pays, which is on a GPU
-    deterministic: bool = True  # the same bytes from the same stage; False lets torch choose faster kernels
+    # pretraining's networks by torch.compile: on, off, or where it pays, which is on a GPU
+    compile: str = "auto"
+    # the same bytes from the same stage; False lets torch choose faster kernels
+    deterministic: bool = True
 
     def __post_init__(self) -> None:
         for key, known in (("precision", ("auto", *PRECISIONS)), ("compile", COMPILE)):
             if getattr(self, key) not in known:
-                raise ValueError(f"run.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
+                raise ValueError(
+                    f"run.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                )
         if self.threads < 0:
             raise ValueError(f"run.threads: found {self.threads}, expected 0 (all) or more")
         if self.device != "auto":
             try:
                 torch.device(self.device)
             except RuntimeError as error:
-                raise ValueError(f"run.device: found {self.device!r}, expected auto, cpu or cuda") from error
+                raise ValueError(
+                    f"run.device: found {self.device!r}, expected auto, cpu or cuda"
+                ) from error
 
     def start(self) -> torch.device:
-        """Set torch up as the parameters say and return the device. Raises ValueError on cuda or tf32 without a GPU."""
+        """Set torch up as the parameters say and return the device. Raises ValueError on cuda or
+        tf32 without a GPU.
+        """
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        # use_deterministic_algorithms, less the import of torch's compiler, which has a flag of its own for this
+        # use_deterministic_algorithms, less the import of torch's compiler, which has a flag of
+        # its own for this
         torch.set_deterministic_debug_mode("error" if self.deterministic else "default")
         # filling fresh memory with NaN is for finding bugs; it costs a fifth of a step
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
@@ -205,24 +217,36 @@ class Run:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         device = torch.device(name)
         if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"run.device: found {name!r}, expected auto or cpu: torch finds no GPU here")
+            raise ValueError(
+                f"run.device: found {name!r}, expected auto or cpu: torch finds no GPU here"
+            )
         if device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = (
+                self.precision == "tf32"
+            )
         elif self.precision == "tf32":
-            raise ValueError(f"run.precision: found 'tf32' on device {name}, expected a GPU for it; or fp32, bf16")
+            raise ValueError(
+                f"run.precision: found 'tf32' on device {name}, expected a GPU for it; or fp32, bf16"
+            )
         if self.precision == "auto":
-            print("precision {precision}: {precision_because}".format(**self.about(device)), flush=True)
+            print(
+                "precision {precision}: {precision_because}".format(**self.about(device)),
+                flush=True,
+            )
         return device
 
     def accelerate(self, *networks: nn.Module, device: torch.device) -> None:
-        """Have torch compile the networks in place, where `compile` says so; their weights keep their names.
+        """Have torch compile the networks in place, where `compile` says so; their weights keep
+        their names.
 
-        On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU. A network
-        that skips who is absent stays as it is: how many people a batch has is not known beforehand.
+        On a CPU the compiled networks were no faster than the plain ones, so `auto` means a GPU. A
+        network that skips who is absent stays as it is: how many people a batch has is not known
+        beforehand.
         """
         networks = tuple(n for n in networks if getattr(n, "absent", "computed") != "skipped")
         if self.compile == "on" or (self.compile == "auto" and device.type == "cuda"):
-            torch.use_deterministic_algorithms(self.deterministic)  # here the compiler is to know it too
+            # here the compiler is to know it too
+            torch.use_deterministic_algorithms(self.deterministic)
             for network in networks:
                 network.compile(dynamic=False)
 
@@ -240,7 +264,10 @@ class Run:
         if self.precision != "auto":
             return {"precision": self.precision, "precision_because": "run.precision says so"}
         if device.type == "cuda":
-            fast, what = torch.cuda.is_bf16_supported(), f"bf16 in {torch.cuda.get_device_name(device)}"
+            fast, what = (
+                torch.cuda.is_bf16_supported(),
+                f"bf16 in {torch.cuda.get_device_name(device)}",
+            )
         else:
             fast, what = "amx_bf16" in _cpu_flags(), "AMX for bf16 in this processor"
         return {
@@ -265,13 +292,20 @@ def _cpu_flags() -> set[str]:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory for the next step; giving it back costs page faults, a tenth of a step."""
+    """Tell glibc to keep freed memory for the next step; giving it back costs page faults, a tenth
+    of a step.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return  # another C library; only speed is lost
     M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-    for option, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
+    for option, value in (
+        (M_ARENA_MAX, 1),
+        (M_MMAP_MAX, 0),
+        (M_TRIM_THRESHOLD, 2**31 - 1),
+        (M_TOP_PAD, 2**26),
+    ):
         mallopt(option, value)
 
 
@@ -335,9 +369,9 @@ def seeded(seed: int, device: torch.device) -> Generator:
 class Adam(torch.optim.Adam):
     """torch's Adam, less the import of torch's compiler: a second of every start.
 
-    The methods below are the same functions, unwrapped. What they are wrapped in imports `torch._dynamo` at the first
-    call, only to have them left out of graphs; nothing here compiles an optimiser. Of a torch that wraps them no more
-    they are taken as they are.
+    The methods below are the same functions, unwrapped. What they are wrapped in imports
+    `torch._dynamo` at the first call, only to have them left out of graphs; nothing here compiles
+    an optimiser. Of a torch that wraps them no more they are taken as they are.
     """
 
     add_param_group = unwrap(torch.optim.Adam.add_param_group)
@@ -542,7 +576,9 @@ class Checkpoint:
                 # moments must lie in memory as their weights do: the fused step reads both in
                 # storage order
                 held = value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
-                optimiser.state[parameter][key] = held.to(parameter.device) if held.ndim == 0 else held
+                optimiser.state[parameter][key] = (
+                    held.to(parameter.device) if held.ndim == 0 else held
+                )
         if scaler.is_enabled():
             scaler.load_state_dict(json.loads(about["scaler"]))
         history: Curves = json.loads(about["history"])
@@ -605,12 +641,15 @@ def fingerprint(*parts: object) -> str:
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Within the block the modules are in evaluation mode; on leaving, nothing of them may have changed.
+    """Within the block the modules are in evaluation mode; on leaving, nothing of them may have
+    changed.
 
     Frozen means parameters and normalisation statistics. What could learn before can learn again
     afterwards. Raises RuntimeError naming what changed.
     """
-    learning = [parameter for m in modules for parameter in m.parameters() if parameter.requires_grad]
+    learning = [
+        parameter for m in modules for parameter in m.parameters() if parameter.requires_grad
+    ]
     before = [{k: v.clone() for k, v in m.state_dict().items()} for m in modules]
     for module in modules:
         module.eval().requires_grad_(False)
@@ -622,23 +661,31 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
     for module, held in zip(modules, before, strict=True):
         changed = [k for k, v in module.state_dict().items() if not torch.equal(v, held[k])]
         if changed or module.training:
-            raise RuntimeError(f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}")
+            raise RuntimeError(
+                f"a frozen {type(module).__name__} changed: {changed or 'set to training mode'}"
+            )
 
 
 def save_weights(path: Path, **modules: nn.Module) -> None:
     """Write the modules' parameters and statistics to one safetensors file, under their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
-        f"{name}.{k}": v.detach().cpu().contiguous() for name, m in modules.items() for k, v in m.state_dict().items()
+        f"{name}.{k}": v.detach().cpu().contiguous()
+        for name, m in modules.items()
+        for k, v in m.state_dict().items()
     }
     save_file(tensors, path)
 
 
 def load_weights(path: Path, **modules: nn.Module) -> None:
-    """Read the modules' parameters and statistics back. Raises WeightsError naming what does not fit."""
+    """Read the modules' parameters and statistics back. Raises WeightsError naming what does not
+    fit.
+    """
     tensors = load_file(path)
     for name, module in modules.items():
-        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+        own = {
+            k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")
+        }
         try:
             module.load_state_dict(own)
         except RuntimeError as error:

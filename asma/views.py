@@ -1,7 +1,7 @@
 """Stream → views: the anchor, the joint-masked and the frame-masked view of §3.2–3.3.
 
-All three are augmented, by draws of their own. The paper feeds "the unmasked input" to the anchor but draws it as
-augmented in its Fig. 2(b), as PSTL's code does; augmented is what is built here.
+All three are augmented, by draws of their own. The paper feeds "the unmasked input" to the anchor
+but draws it as augmented in its Fig. 2(b), as PSTL's code does; augmented is what is built here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class AsmaViews:
         self.degree, self.motion = masking.strategy(config.mask.strategy)
 
     def __call__(self, x: Tensor, scores: Tensor | None, generator: Generator) -> Views:
-        """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its frames.
+        """x (N, 3, T, V, M) of one stream, scores (N, T) its motion scores, in step with its
+        frames.
 
         scores may be None with `mask.score: view`, which takes them of the augmented view. Raises
         ValueError where the masks would leave no joint or no frame.
@@ -94,11 +95,14 @@ class AsmaViews:
             scores = motion.score(augment.apply(sides, drawn), self.scoring)
         else:
             assert scores is not None
-            scores = scores.gather(1, drawn.frames)  # the score of a frame goes wherever the crop takes the frame
+            # the score of a frame goes wherever the crop takes the frame
+            scores = scores.gather(1, drawn.frames)
         kept = masking.choose_frames(self.motion, self.mask, scores, generator)
         if self.mask.operation == "zero":
             temporal = View(masking.zero_frames(augment.apply(sides, drawn), kept))
         else:
             # frames that will not be seen are not augmented either
-            temporal = View(augment.apply(sides, replace(drawn, frames=drawn.frames.gather(1, kept))))
+            temporal = View(
+                augment.apply(sides, replace(drawn, frames=drawn.frames.gather(1, kept)))
+            )
         return Views(View(first), spatial, temporal)

@@ -37,16 +37,47 @@ def table(results: list[Result]) -> str:
     for r in results:
         ratio = "–" if r.ratio is None else f"{r.ratio:.1f} [{r.ratio_low:.1f}–{r.ratio_high:.1f}]"
         share = "–" if r.share_of_limit is None else f"{r.share_of_limit:.0%} of {number(r.limit)}"
-        rows.append([r.topic, r.case, r.dtype, r.threads, number(r.ours), number(r.baseline), r.unit, ratio, share])
-    heads = ["topic", "case", "dtype", "threads", "ours", "baseline", "unit", "ratio [low–high]", "share of the limit"]
+        rows.append(
+            [
+                r.topic,
+                r.case,
+                r.dtype,
+                r.threads,
+                number(r.ours),
+                number(r.baseline),
+                r.unit,
+                ratio,
+                share,
+            ]
+        )
+    heads = [
+        "topic",
+        "case",
+        "dtype",
+        "threads",
+        "ours",
+        "baseline",
+        "unit",
+        "ratio [low–high]",
+        "share of the limit",
+    ]
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
 def main() -> None:
-    """Run the topics and write what they found; a topic that is not run keeps its lines of the last time."""
+    """Run the topics and write what they found; a topic that is not run keeps its lines of the
+    last time.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("topics", nargs="*", metavar="topic", help=f"any of {', '.join(TOPICS)}; all if none is given")
-    parser.add_argument("--full", action="store_true", help="every case, more rounds; about an hour")
+    parser.add_argument(
+        "topics",
+        nargs="*",
+        metavar="topic",
+        help=f"any of {', '.join(TOPICS)}; all if none is given",
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="every case, more rounds; about an hour"
+    )
     given = parser.parse_args()
     unknown = set(given.topics) - set(TOPICS)
     if unknown:
@@ -63,12 +94,22 @@ def main() -> None:
 
 
 def keep(topic: str, found: list[Result], folder: Path) -> None:
-    """Put a topic's results in the place of its earlier ones, at once: a later topic may be interrupted."""
+    """Put a topic's results in the place of its earlier ones, at once: a later topic may be
+    interrupted.
+    """
     path = folder / "results.json"
-    kept = [Result(**line) for line in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
-    results = sorted([*(r for r in kept if r.topic != topic), *found], key=lambda r: TOPICS.index(r.topic))
+    kept = (
+        [Result(**line) for line in json.loads(path.read_text(encoding="utf-8"))]
+        if path.is_file()
+        else []
+    )
+    results = sorted(
+        [*(r for r in kept if r.topic != topic), *found], key=lambda r: TOPICS.index(r.topic)
+    )
     path.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text("\n".join([machine(), "", table(results), ""]), encoding="utf-8")
+    (folder / "results.md").write_text(
+        "\n".join([machine(), "", table(results), ""]), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

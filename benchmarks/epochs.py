@@ -1,7 +1,7 @@
 """An epoch of everything that comes after pretraining.
 
-The baselines repeat each epoch what does not change between epochs: frozen encoders see every clip again, and so does
-the teacher of a distillation. Their networks are the plain ones of `plain`.
+The baselines repeat each epoch what does not change between epochs: frozen encoders see every clip
+again, and so does the teacher of a distillation. Their networks are the plain ones of `plain`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ CLASSES, BATCH = 60, 64
 MODERATE = Augment(crop=6, shear=0.3, rotate=0.0, tilt=0.0, flip=0.0)
 
 
-def epoch(module: nn.Module, loss: Callable[[Tensor], Tensor], n: int, fused: bool) -> Callable[[], None]:
+def epoch(
+    module: nn.Module, loss: Callable[[Tensor], Tensor], n: int, fused: bool
+) -> Callable[[], None]:
     """A function that trains `module` for one epoch of n samples."""
     optimiser = torch.optim.Adam(module.parameters(), lr=1e-4, fused=fused or None)
 
@@ -52,7 +54,8 @@ def run(full: bool) -> list[Result]:
     plain = PlainSTGCN(encoder)
     x, labels = torch.randn(n, 3, 50, 25, 2), torch.randint(0, CLASSES, (n,))
     with torch.no_grad():
-        tokens = backbones.tokens(encoder.eval()(x)).repeat(2, 1, 1, 1).transpose(0, 1)  # (n, 2, 13, 256)
+        # (n, 2, 13, 256)
+        tokens = backbones.tokens(encoder.eval()(x)).repeat(2, 1, 1, 1).transpose(0, 1)
     features = tokens[:, 0].mean(dim=1)
 
     def frozen(index: Tensor) -> Tensor:
@@ -74,7 +77,8 @@ def run(full: bool) -> list[Result]:
     aligned = [AlignedClassifier(256, CLASSES, Alignment()) for _ in range(2)]
 
     def both(index: Tensor) -> Tensor:
-        frozen(index), frozen(index)  # the work of two encoders; their feature maps are the ones above
+        # the work of two encoders; their feature maps are the ones above
+        frozen(index), frozen(index)
         return tokens[index]
 
     pairs.append(
@@ -88,13 +92,20 @@ def run(full: bool) -> list[Result]:
 
     def fine(network: Callable[[Tensor], Tensor], head: nn.Module, index: Tensor) -> Tensor:
         drawn = augment.sample(MODERATE, len(index), 50, generator)
-        return classes(head(network(augment.apply(augment.sides(x[index], mirror, MODERATE), drawn))), index)
+        return classes(
+            head(network(augment.apply(augment.sides(x[index], mirror, MODERATE), drawn))), index
+        )
 
-    tuned = nn.ModuleList([encoder, nn.Linear(256, CLASSES)]), nn.ModuleList([plain, nn.Linear(256, CLASSES)])
+    tuned = (
+        nn.ModuleList([encoder, nn.Linear(256, CLASSES)]),
+        nn.ModuleList([plain, nn.Linear(256, CLASSES)]),
+    )
     pairs.append(
         (
             "fine-tuning",
-            epoch(tuned[0], partial(fine, lambda x: backbones.pool(encoder(x)), tuned[0][1]), n, True),
+            epoch(
+                tuned[0], partial(fine, lambda x: backbones.pool(encoder(x)), tuned[0][1]), n, True
+            ),
             epoch(tuned[1], partial(fine, plain, tuned[1][1]), n, False),
         )
     )

@@ -1,12 +1,14 @@
-"""An epoch of pretraining at the scale of NTU RGB+D 60, all clips in memory: made for a GPU, runs anywhere.
+"""An epoch of pretraining at the scale of NTU RGB+D 60, all clips in memory: made for a GPU, runs
+anywhere.
 
     python -m benchmarks.gpu                               # 40 091 clips, the paper's sizes, eager and compiled
     python -m benchmarks.gpu --processes 2                 # two at once on one device
     python -m benchmarks.gpu --clips 128 --batch 16 --projector 256      # a try on a small machine
 
-Each variant is trained for one epoch that is not counted and one that is, by the package's own loop. Printed are
-samples a second, seconds an epoch of all clips, the share of the largest product rate measured in the same run, the
-peak memory, and with --profile what the time of some steps goes to.
+Each variant is trained for one epoch that is not counted and one that is, by the package's own
+loop. Printed are samples a second, seconds an epoch of all clips, the share of the largest product
+rate measured in the same run, the peak memory, and with --profile what the time of some steps goes
+to.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ def epoch(case: Case) -> Measured:
     rate = n / train(n)
     table = ""
     if case.profile:
-        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+        activities = [
+            ProfilerActivity.CPU,
+            *([ProfilerActivity.CUDA] if device.type == "cuda" else []),
+        ]
         with profile(activities=activities) as seen:
             train(min(n, 5 * case.batch))
         order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
@@ -88,20 +93,30 @@ def epoch(case: Case) -> Measured:
 
 def main() -> None:
     """Every variant, one after the other; with --processes several of each at once."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=int, default=NTU60)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--projector", type=int, default=6144)
     parser.add_argument("--steps", type=int, default=0, help="of the timed epoch; 0 is all")
     parser.add_argument("--processes", type=int, default=1, help="side by side on the device")
-    parser.add_argument("--compile", action="store_true", help="compiled networks on a CPU too: minutes of compiling")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compiled networks on a CPU too: minutes of compiling",
+    )
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "cpu"
-    print(f"{torch.cuda.get_device_name() if cuda else 'CPU'}, torch {torch.__version__}", flush=True)
+    print(
+        f"{torch.cuda.get_device_name() if cuda else 'CPU'}, torch {torch.__version__}", flush=True
+    )
     ways = ("off", "on") if cuda or given.compile else ("off",)
-    variants = [(p, c, True) for p in (("fp32", "tf32", "bf16") if cuda else ("fp32", "bf16")) for c in ways]
+    variants = [
+        (p, c, True) for p in (("fp32", "tf32", "bf16") if cuda else ("fp32", "bf16")) for c in ways
+    ]
     variants.append(("bf16", ways[-1], False))
     for precision, compiled, deterministic in variants:
         run = Run(precision=precision, compile=compiled, deterministic=deterministic)

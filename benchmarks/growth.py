@@ -1,6 +1,7 @@
 """How time grows with what a user may enlarge; drawn in `growth.svg`, one line a topic.
 
-The figure reported is the exponent e of time ~ size^e between the smallest and the largest size: 1 is linear.
+The figure reported is the exponent e of time ~ size^e between the smallest and the largest size: 1
+is linear.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def median(work: Callable[[], object], rounds: int) -> float:
 
 def step(rounds: int, **size: int) -> float:
     """Seconds of a pretraining step."""
-    method, _, x, scores = make(size.pop("N", 16), size.pop("projector", 1024), size.pop("frames", 50))
+    method, _, x, scores = make(
+        size.pop("N", 16), size.pop("projector", 1024), size.pop("frames", 50)
+    )
     return median(our_step(method, x, scores, "fp32"), rounds)
 
 
@@ -65,7 +68,13 @@ def tabling(encoders: int, rounds: int) -> tuple[int, float]:
         for i in range(encoders)
     ]
     listed: list[dict[str, Any]] = [
-        {"run": "runs/{stage}/{recipe}".format(**one), "streams": streams, "axes": one, "says": {}, "columns": {}}
+        {
+            "run": "runs/{stage}/{recipe}".format(**one),
+            "streams": streams,
+            "axes": one,
+            "says": {},
+            "columns": {},
+        }
         for one in axes
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +82,14 @@ def tabling(encoders: int, rounds: int) -> tuple[int, float]:
         for item in files:
             path = item.path(Path(folder))
             path.parent.mkdir(parents=True)
-            one = {"mode": item.says["stage"], "accuracy": 50.0, "top5": 80.0, "n_train": 9, "n_test": 9, "seed": 1}
+            one = {
+                "mode": item.says["stage"],
+                "accuracy": 50.0,
+                "top5": 80.0,
+                "n_train": 9,
+                "n_test": 9,
+                "seed": 1,
+            }
             about = {**item.says, "encoder": item.says["recipe"]}
             path.write_text(json.dumps({**about, "results": [one]}))
 
@@ -90,13 +106,21 @@ def run(full: bool) -> list[Result]:
     torch.use_deterministic_algorithms(False)
     rounds = 5 if full else 3
     lines: dict[str, list[tuple[int, float]]] = {
-        "step in batch size": [(N, step(rounds, N=N)) for N in ((8, 16, 32, 64, 128) if full else (8, 16, 32))],
-        "step in frames": [(T, step(rounds, N=8, frames=T)) for T in ((25, 50, 100, 200) if full else (25, 50, 100))],
+        "step in batch size": [
+            (N, step(rounds, N=N)) for N in ((8, 16, 32, 64, 128) if full else (8, 16, 32))
+        ],
+        "step in frames": [
+            (T, step(rounds, N=8, frames=T))
+            for T in ((25, 50, 100, 200) if full else (25, 50, 100))
+        ],
         "step in projector width": [
-            (P, step(rounds, N=8, projector=P)) for P in ((512, 1024, 2048, 4096, 6144) if full else (512, 1024, 2048))
+            (P, step(rounds, N=8, projector=P))
+            for P in ((512, 1024, 2048, 4096, 6144) if full else (512, 1024, 2048))
         ],
         "parsing in files": [parsing(n, rounds) for n in ((2, 4, 8, 16) if full else (1, 2, 4))],
-        "table in runs": [tabling(n, rounds) for n in ((10, 40, 160, 640) if full else (10, 40, 160))],
+        "table in runs": [
+            tabling(n, rounds) for n in ((10, 40, 160, 640) if full else (10, 40, 160))
+        ],
     }
     draw(lines)
     results = []
@@ -106,7 +130,12 @@ def run(full: bool) -> list[Result]:
         case = f"{name}, {small:,} to {large:,}"
         results.append(
             Result(
-                topic="growth", case=case, unit="exponent", ours=exponent, limit=1.0, threads=torch.get_num_threads()
+                topic="growth",
+                case=case,
+                unit="exponent",
+                ours=exponent,
+                limit=1.0,
+                threads=torch.get_num_threads(),
             )
         )
     return results
@@ -120,9 +149,14 @@ def draw(lines: dict[str, list[tuple[int, float]]]) -> None:
     axes.plot([1, largest], [1, largest], color="0.6", linestyle="--", label="linear")
     for (name, line), marker in zip(lines.items(), "osv^D", strict=True):
         (size, time) = line[0]
-        axes.plot([s / size for s, _ in line], [t / time for _, t in line], marker=marker, label=name)
+        axes.plot(
+            [s / size for s, _ in line], [t / time for _, t in line], marker=marker, label=name
+        )
     axes.set(
-        xscale="log", yscale="log", xlabel="size, relative to the smallest", ylabel="time, relative to the smallest"
+        xscale="log",
+        yscale="log",
+        xlabel="size, relative to the smallest",
+        ylabel="time, relative to the smallest",
     )
     axes.legend()
     figure.savefig(FIGURE, metadata={"Date": None})

@@ -1,9 +1,10 @@
-"""One clip, one thread: teacher and student in every form, beside the teacher as published code would run it.
+"""One clip, one thread: teacher and student in every form, beside the teacher as published code
+would run it.
 
-The baseline is two encoders and the alignment in eager torch: channels first, the graph sum as an einsum over the
-subsets, normalisations by themselves, an absent person computed like a present one. All forms are checked against
-it before they are timed. What a form costs in accuracy is measured on a student taught by labels for a minute on
-the synthetic demonstration.
+The baseline is two encoders and the alignment in eager torch: channels first, the graph sum as an
+einsum over the subsets, normalisations by themselves, an absent person computed like a present
+one. All forms are checked against it before they are timed. What a form costs in accuracy is
+measured on a student taught by labels for a minute on the synthetic demonstration.
 """
 
 from __future__ import annotations
@@ -51,23 +52,32 @@ class PlainTeacher(nn.Module):
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList(PlainSTGCN(cast(STGCN, e)) for e in (teacher.first, teacher.second))
+        self.encoders = nn.ModuleList(
+            PlainSTGCN(cast(STGCN, e)) for e in (teacher.first, teacher.second)
+        )
         self.classifier = teacher.classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = [cast(PlainSTGCN, e).bodies(x).unflatten(0, (len(x), -1)).mean(dim=1) for e in self.encoders]
+        maps = [
+            cast(PlainSTGCN, e).bodies(x).unflatten(0, (len(x), -1)).mean(dim=1)
+            for e in self.encoders
+        ]
         tokens = [features.mean(dim=3).transpose(1, 2) for features in maps]  # (N, 13, D)
         return self.classifier(torch.stack(tokens, dim=1))
 
 
 def settle(network: nn.Module, x: Tensor) -> None:
-    """Give the normalisations statistics of real clips, so that nothing runs into zeros or infinities."""
+    """Give the normalisations statistics of real clips, so that nothing runs into zeros or
+    infinities.
+    """
     network.train()(x)
     network.eval()
 
 
 def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips (n, C, T, V, M), labels and which of them are for training, of the synthetic recordings."""
+    """Clips (n, C, T, V, M), labels and which of them are for training, of the synthetic
+    recordings.
+    """
     layout = skeleton.load(LAYOUT)
     synthetic.write_ntu(folder / "raw", synthetic.Synthesize())
     parse.parse(
@@ -75,7 +85,10 @@ def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
         bodies=SHAPE[3], workers=1, classes=CLASSES, class_count=len(CLASSES),
     )  # fmt: skip
     with Store(folder / "recordings.h5") as store:
-        found = [(store[i], clips.frame50(store[i], layout, SHAPE[3], clips.Prepare())) for i in range(len(store))]
+        found = [
+            (store[i], clips.frame50(store[i], layout, SHAPE[3], clips.Prepare()))
+            for i in range(len(store))
+        ]
     kept = [(recording, clip) for recording, clip in found if clip is not None]
     subjects = sorted({int(recording.columns["subject"]) for recording, _ in kept})
     x = torch.from_numpy(np.stack([clip for _, clip in kept])).float()
@@ -84,16 +97,25 @@ def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def teach(student: Student, x: Tensor, labels: Tensor, epochs: int) -> None:
-    """Cross-entropy on the clips as they are: some accuracy in a minute, so that a loss of it would show."""
+    """Cross-entropy on the clips as they are: some accuracy in a minute, so that a loss of it
+    would show.
+    """
 
     def loss(step: training.Step) -> Tensor:
         return F.cross_entropy(student(x[step.index]).float(), labels[step.index])
 
-    how, run = training.Fit(epochs=epochs, batch_size=16, learning_rate=0.01), training.Run(precision="auto")
-    training.fit(student, loss, len(x), how, run=run, device=torch.device("cpu"), seed=1, label="student")
+    how, run = (
+        training.Fit(epochs=epochs, batch_size=16, learning_rate=0.01),
+        training.Run(precision="auto"),
+    )
+    training.fit(
+        student, loss, len(x), how, run=run, device=torch.device("cpu"), seed=1, label="student"
+    )
 
 
-def made_of(name: str, network: Student | Teacher, calibration: Tensor, folder: Path) -> dict[tuple[str, str], Form]:
+def made_of(
+    name: str, network: Student | Teacher, calibration: Tensor, folder: Path
+) -> dict[tuple[str, str], Form]:
     """Everything a network can be run as, by (form, dtype); each takes clips and gives logits."""
     wanted = [form for form in FORMS if form != "compiled" or name == "student"]
     if not edge.available():
@@ -129,7 +151,9 @@ def timed(
 
 
 def accuracies(made: dict[tuple[str, str], Form], x: Tensor, labels: Tensor) -> list[Result]:
-    """Accuracy of the student's forms beside that of the eager one, and how often both say the same."""
+    """Accuracy of the student's forms beside that of the eager one, and how often both say the
+    same.
+    """
     truth = labels.numpy()
     logits = {key: np.asarray(torch.as_tensor(network(x))) for key, network in made.items()}
     reference = logits.pop(("eager", "fp32"))
@@ -142,7 +166,11 @@ def accuracies(made: dict[tuple[str, str], Form], x: Tensor, labels: Tensor) -> 
             (f"student, same class as eager: {form}", evaluation.agreement(own, reference), 100.0),
         ):
             unit = f"% of {len(x)} clips"
-            found.append(Result(topic="inference", case=case, unit=unit, ours=ours, baseline=beside, dtype=dtype))
+            found.append(
+                Result(
+                    topic="inference", case=case, unit=unit, ours=ours, baseline=beside, dtype=dtype
+                )
+            )
     return found
 
 
@@ -161,7 +189,9 @@ def features(encoder: STGCN, x: Tensor, rounds: int) -> Result:
 
 @torch.no_grad()
 def run(full: bool) -> list[Result]:
-    """Forms of teacher and student on a clip of one person and of two, then the student's accuracy in each."""
+    """Forms of teacher and student on a clip of one person and of two, then the student's accuracy
+    in each.
+    """
     layout, rounds = skeleton.load(LAYOUT), 21 if full else 5
     torch.manual_seed(1)
     with threads(1), tempfile.TemporaryDirectory() as made_here:
@@ -181,7 +211,9 @@ def run(full: bool) -> list[Result]:
         one = two * torch.tensor([1.0, 0.0])
         results = [features(cast(STGCN, first), test if full else test[:32], rounds)]
         for name, network in (("teacher", teacher), ("student", student)):
-            every = made_of(name, network, train if full or name == "student" else train[:64], folder)
+            every = made_of(
+                name, network, train if full or name == "student" else train[:64], folder
+            )
             for who, clip in (("one person", one), ("two people", two)):
                 results += timed(name, every, plain, clip, who, rounds)
             if name == "student":

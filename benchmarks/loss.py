@@ -1,4 +1,6 @@
-"""The Barlow Twins loss of one pair, value and gradient, from projections that are not yet standardised."""
+"""The Barlow Twins loss of one pair, value and gradient, from projections that are not yet
+standardised.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,8 @@ def run(full: bool) -> list[Result]:
     results = []
     for N in (64, 128) if full else (128,):
         a, b = (torch.randn(N, 6144, requires_grad=True) for _ in range(2))
-        times = compare(partial(gradient, our_loss, a, b), partial(gradient, plain_loss, a, b), ROUNDS)
+        times = compare(
+            partial(gradient, our_loss, a, b), partial(gradient, plain_loss, a, b), ROUNDS
+        )
         results.append(times.result("loss", f"P = 6144, N = {N}"))
     return results

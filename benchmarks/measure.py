@@ -1,7 +1,7 @@
 """Two programs run in turns, what the machine could do at most, and a list of results.
 
-A ratio is taken within a round, where both programs ran one after the other, so that what else the machine does
-falls on both; the median over the rounds is reported with the lowest and the highest.
+A ratio is taken within a round, where both programs ran one after the other, so that what else the
+machine does falls on both; the median over the rounds is reported with the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One line of `results.json`. `ours` and `baseline` are medians in `unit`; a ratio above 1 is in our favour."""
+    """One line of `results.json`. `ours` and `baseline` are medians in `unit`; a ratio above 1 is
+    in our favour.
+    """
 
     topic: str
     case: str
@@ -78,8 +80,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def compare(ours: Callable[[], object], baseline: Callable[[], object], rounds: int = ROUNDS) -> Times:
-    """Both in turns, after one call of each that is not counted; every other round the other one begins."""
+def compare(
+    ours: Callable[[], object], baseline: Callable[[], object], rounds: int = ROUNDS
+) -> Times:
+    """Both in turns, after one call of each that is not counted; every other round the other one
+    begins.
+    """
     ours()
     baseline()
     times = Times([], [])
@@ -91,9 +97,11 @@ def compare(ours: Callable[[], object], baseline: Callable[[], object], rounds: 
 
 
 class Elsewhere:
-    """A program in a process of its own, so that what it sets for its process does not help the other one.
+    """A program in a process of its own, so that what it sets for its process does not help the
+    other one.
 
-    `make(*arguments)` is called there and returns what is to be run; a call of this object runs it once and waits.
+    `make(*arguments)` is called there and returns what is to be run; a call of this object runs it
+    once and waits.
     """
 
     def __init__(self, make: Callable[..., Callable[[], object]], *arguments: object) -> None:
@@ -116,7 +124,9 @@ class Elsewhere:
         self._process.join()
 
 
-def _serve(pipe: Connection, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]) -> None:
+def _serve(
+    pipe: Connection, make: Callable[..., Callable[[], object]], arguments: tuple[object, ...]
+) -> None:
     work = make(*arguments)
     pipe.send(True)
     while pipe.recv():
@@ -137,7 +147,9 @@ def product_rate(dtype: str, device: str = "cpu", rounds: int = ROUNDS) -> float
 
 
 def memory_rate(device: str = "cpu", rounds: int = ROUNDS) -> float:
-    """Bytes read and written a second when one large array is copied into another, in GB/s: the best round."""
+    """Bytes read and written a second when one large array is copied into another, in GB/s: the
+    best round.
+    """
     a = torch.ones(2**26, device=device)
     b = torch.empty_like(a)
     b.copy_(a)

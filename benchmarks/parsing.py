@@ -1,8 +1,10 @@
-"""Raw files → positions: the reader beside one that goes line by line, on one core and on all, and its memory.
+"""Raw files → positions: the reader beside one that goes line by line, on one core and on all, and
+its memory.
 
-The files are of the size and look of genuine ones: 7 significant digits, 190 kB, every file another, since the
-processor soon knows by heart the digits of a file that it reads over and over. A whole parse needs thousands of files:
-there they are links to some hundred. All files are in the page cache.
+The files are of the size and look of genuine ones: 7 significant digits, 190 kB, every file
+another, since the processor soon knows by heart the digits of a file that it reads over and over.
+A whole parse needs thousands of files: there they are links to some hundred. All files are in the
+page cache.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from asma.data import ntu, text
 from benchmarks.measure import Result, compare, seconds, threads
 
 JOINTS = 25
-WHOLE = 8000  # files of a whole parse; NTU RGB+D 60 has 56,578, and the start of the processes weighs a seventh
+# files of a whole parse; NTU RGB+D 60 has 56,578, and the start of the processes weighs a seventh
+WHOLE = 8000
 BODY_KEYS = (
     "bodyID", "clipedEdges", "handLeftConfidence", "handLeftState", "handRightConfidence", "handRightState",
     "isResticted", "leanX", "leanY", "trackingState",
@@ -34,20 +37,27 @@ JOINT_KEYS = (
 
 
 def plain_ntu(path: Path) -> np.ndarray:
-    """A .skeleton file line by line into dictionaries, then joint by joint into an array (3, T, 25, 2) float32.
+    """A .skeleton file line by line into dictionaries, then joint by joint into an array (3, T,
+    25, 2) float32.
 
-    As the published readers do it, and like them it reads ids as floating point and keeps the first two bodies.
+    As the published readers do it, and like them it reads ids as floating point and keeps the
+    first two bodies.
     """
     with path.open() as file:
         frames = []
         for _ in range(int(file.readline())):
             bodies = []
             for _ in range(int(file.readline())):
-                body = {key: float(word) for key, word in zip(BODY_KEYS, file.readline().split(), strict=True)}
+                body = {
+                    key: float(word)
+                    for key, word in zip(BODY_KEYS, file.readline().split(), strict=True)
+                }
                 joints = []
                 for _ in range(int(file.readline())):
                     words = file.readline().split()
-                    joints.append({key: float(word) for key, word in zip(JOINT_KEYS, words, strict=True)})
+                    joints.append(
+                        {key: float(word) for key, word in zip(JOINT_KEYS, words, strict=True)}
+                    )
                 bodies.append((body, joints))
             frames.append(bodies)
     xyz = np.zeros((3, len(frames), JOINTS, 2), np.float32)
@@ -76,13 +86,17 @@ def ours_table(path: Path) -> np.ndarray:
 
 
 def ntu_text(seed: int, frames: int, bodies: int = 1) -> str:
-    """A .skeleton file of bodies that drift, in the digits that a Kinect's recorder writes: 7 that count."""
+    """A .skeleton file of bodies that drift, in the digits that a Kinect's recorder writes: 7 that
+    count.
+    """
     rng = np.random.default_rng(seed)
     xyz = rng.normal((0, 0, 3.2), 0.4, (bodies, JOINTS, 3)) + 0.01 * rng.normal(
         size=(frames, bodies, JOINTS, 3)
     ).cumsum(0)
     x, y, z = xyz[..., 0], xyz[..., 1], xyz[..., 2]
-    pixels = np.stack([256 + 365 * x / z, 208 - 365 * y / z, 960 + 1081 * x / z, 540 - 1081 * y / z], -1)
+    pixels = np.stack(
+        [256 + 365 * x / z, 208 - 365 * y / z, 960 + 1081 * x / z, 540 - 1081 * y / z], -1
+    )
     turn = rng.normal(size=(frames, bodies, JOINTS, 4))
     turn /= np.linalg.norm(turn, axis=-1, keepdims=True)
     turn[:, :, -5:] = 0  # hand tips and thumbs have none
@@ -92,7 +106,9 @@ def ntu_text(seed: int, frames: int, bodies: int = 1) -> str:
     for frame in joints:
         lines.append(str(bodies))
         for m, body in enumerate(frame):
-            lines.append(f"{72057594037931101 + m} 0 1 1 1 1 0 %.7g %.7g 2" % tuple(0.1 * rng.normal(size=2)))
+            lines.append(
+                f"{72057594037931101 + m} 0 1 1 1 1 0 %.7g %.7g 2" % tuple(0.1 * rng.normal(size=2))
+            )
             lines.append(str(JOINTS))
             lines += [line % tuple(joint) for joint in body.tolist()]
     return "\n".join(lines) + "\n"
@@ -129,12 +145,16 @@ def all_of(read: Callable[[Path], object], paths: list[Path]) -> None:
         read(path)
 
 
-def one_core(case: str, paths: list[Path], ours: Callable[[Path], object], plain: Callable[[Path], object]) -> Result:
+def one_core(
+    case: str, paths: list[Path], ours: Callable[[Path], object], plain: Callable[[Path], object]
+) -> Result:
     """Files a second of two readers, and of a program that reads the bytes and looks at none."""
     with threads(1):
         times = compare(partial(all_of, ours, paths), partial(all_of, plain, paths))
         bytes_only = min(seconds(partial(all_of, Path.read_bytes, paths)) for _ in range(5))
-        return times.result("parsing", case, per_second=len(paths), unit="files/s", limit=len(paths) / bytes_only)
+        return times.result(
+            "parsing", case, per_second=len(paths), unit="files/s", limit=len(paths) / bytes_only
+        )
 
 
 PARSE = """
@@ -153,13 +173,16 @@ for line in sys.stdin:
 class Parser:
     """Whole parses in a process of its own, `cores` of them to be used and no other.
 
-    It imports what the stage does: where the main module imports torch, every process that reads does too.
+    It imports what the stage does: where the main module imports torch, every process that reads
+    does too.
     """
 
     def __init__(self, folder: Path, cores: int) -> None:
         self.line = f"{folder}\t{cores}\t{folder.with_suffix(f'.{cores}.h5')}\n"
         told = [sys.executable, "-c", PARSE]
-        self.process = subprocess.Popen(told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[:cores])
 
@@ -168,7 +191,9 @@ class Parser:
         self.process.stdin.write(self.line)
         self.process.stdin.flush()
         if self.process.stdout.readline() != "done\n":
-            raise RuntimeError("found a parse that failed, as it says above; expected one that ends")
+            raise RuntimeError(
+                "found a parse that failed, as it says above; expected one that ends"
+            )
 
     def __enter__(self) -> Parser:
         return self
@@ -178,7 +203,9 @@ class Parser:
 
 
 def all_cores(folder: Path, count: int, cores: int, rounds: int) -> Result:
-    """A whole parse on all cores beside one that is kept on one, in turns; starting processes counts."""
+    """A whole parse on all cores beside one that is kept on one, in turns; starting processes
+    counts.
+    """
     with Parser(folder, cores) as ours, Parser(folder, 1) as baseline:
         times = compare(ours, baseline, rounds)
     case = f"whole parse of {count:,} NTU files into one: {cores} cores, baseline ours on one"
@@ -199,8 +226,12 @@ print(machine.peak_memory())
 
 
 def peak_memory(folder: Path, count: int) -> Result:
-    """The most memory that a parse on one core, in a process of its own, ever held; the imports are 70 MB of it."""
-    told = subprocess.run([sys.executable, "-c", MEMORY, str(folder)], check=True, capture_output=True, text=True)
+    """The most memory that a parse on one core, in a process of its own, ever held; the imports
+    are 70 MB of it.
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(folder)], check=True, capture_output=True, text=True
+    )
     case = f"peak memory of a whole parse of {count:,} NTU files of 190 kB"
     return Result(topic="parsing", case=case, unit="MB", ours=int(told.stdout) / 1e6)
 
@@ -208,16 +239,27 @@ def peak_memory(folder: Path, count: int) -> Result:
 def run(full: bool) -> list[Result]:
     """Readers on one core, whole parses on all, memory for n and 4n files."""
     distinct, few = (400, 2000) if full else (100, 500)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     with TemporaryDirectory() as place:
         root = Path(place)
         ntu_files = write(root / "lf", distinct, lambda seed: ntu_text(seed, 63 + seed % 20))
-        windows = write(root / "crlf", distinct, lambda seed: ntu_text(seed, 63 + seed % 20), "\r\n")
+        windows = write(
+            root / "crlf", distinct, lambda seed: ntu_text(seed, 63 + seed % 20), "\r\n"
+        )
         pku_files = write(root / "pku", distinct // 25, lambda seed: pku_text(seed, 2000))
         results = [
             one_core("NTU file of 190 kB, one core", ntu_files, ours_ntu, plain_ntu),
-            one_core("NTU file of 190 kB, lines end with CR LF, one core", windows, ours_ntu, plain_ntu),
-            one_core("PKU-MMD video of 2,000 frames, 2.2 MB, one core", pku_files, ours_table, plain_table),
+            one_core(
+                "NTU file of 190 kB, lines end with CR LF, one core", windows, ours_ntu, plain_ntu
+            ),
+            one_core(
+                "PKU-MMD video of 2,000 frames, 2.2 MB, one core",
+                pku_files,
+                ours_table,
+                plain_table,
+            ),
         ]
         small, large = link(root / "n", ntu_files, few), link(root / "4n", ntu_files, 4 * few)
         many = link(root / "many", ntu_files, WHOLE)

@@ -1,8 +1,10 @@
-"""Pretraining as the published code of the field does it, written plainly: the baseline of several topics.
+"""Pretraining as the published code of the field does it, written plainly: the baseline of several
+topics.
 
-The same mathematics as the package, nothing saved: tensors (B, C, T, V) in torch's default memory format, the graph
-as an einsum over the subsets, the projector called for both sides of every pair (the anchor twice), the P × P matrix
-of correlations built, torch's own dropout and its default Adam.
+The same mathematics as the package, nothing saved: tensors (B, C, T, V) in torch's default memory
+format, the graph as an einsum over the subsets, the projector called for both sides of every pair
+(the anchor twice), the P × P matrix of correlations built, torch's own dropout and its default
+Adam.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ class PlainBlock(nn.Module):
         like = copy.deepcopy(like)
         for weight in like.parameters():
             weight.data = weight.data.contiguous()  # ours lie channels-last
-        self.K, self.graph, self.importance = like.graph.subsets, like.graph.convolution, like.importance
+        self.K, self.graph, self.importance = (
+            like.graph.subsets,
+            like.graph.convolution,
+            like.importance,
+        )
         self.temporal = nn.Sequential(
             like.graph_norm,
             nn.ReLU(inplace=True),
@@ -49,14 +55,18 @@ class PlainBlock(nn.Module):
 
 
 class PlainSTGCN(nn.Module):
-    """ST-GCN with the average over frames, joints and bodies at its end, with a copy of the weights of one of ours."""
+    """ST-GCN with the average over frames, joints and bodies at its end, with a copy of the
+    weights of one of ours.
+    """
 
     def __init__(self, like: STGCN) -> None:
         super().__init__()
         self.adjacency: Tensor
         self.register_buffer("adjacency", like.adjacency, persistent=False)
         self.data_norm = copy.deepcopy(like.data_norm)
-        self.blocks = nn.ModuleList(PlainBlock(block) for block in like.blocks if isinstance(block, Block))
+        self.blocks = nn.ModuleList(
+            PlainBlock(block) for block in like.blocks if isinstance(block, Block)
+        )
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """x (N, C, T, V, M) → (N, D)."""
@@ -67,7 +77,13 @@ class PlainSTGCN(nn.Module):
         """x (N, C, T, V, M) → a feature map a body, (N·M, D, T′, V′)."""
         N, C, T, V, M = x.shape
         x = x.permute(0, 4, 3, 1, 2).contiguous().view(N * M, V * C, T)
-        x = self.data_norm(x).view(N, M, V, C, T).permute(0, 1, 3, 4, 2).contiguous().view(N * M, C, T, V)
+        x = (
+            self.data_norm(x)
+            .view(N, M, V, C, T)
+            .permute(0, 1, 3, 4, 2)
+            .contiguous()
+            .view(N * M, C, T, V)
+        )
         if joints is not None:
             x = x[..., joints]
         for block in self.blocks:
@@ -76,7 +92,9 @@ class PlainSTGCN(nn.Module):
 
 
 def plain_barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
-    """Barlow Twins between projections (N, P) not yet standardised, over the matrix of correlations."""
+    """Barlow Twins between projections (N, P) not yet standardised, over the matrix of
+    correlations.
+    """
     norm = nn.BatchNorm1d(a.shape[1], affine=False, device=a.device)
     matrix = norm(a).T @ norm(b) / len(a)
     diagonal = torch.diagonal(matrix)

@@ -1,6 +1,7 @@
 """One step of pretraining: forward, backward and the optimiser, at the scale of NTU RGB+D.
 
-The baseline is handed views that are made already; ours makes its own within the time. Each is a process of its own.
+The baseline is handed views that are made already; ours makes its own within the time. Each is a
+process of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def loss_of(method: Asma, clips: RandomClips) -> Callable[[Step], Tensor]:
 def make(
     N: int, projector: int = 6144, frames: int = 50, device: str = "cpu"
 ) -> tuple[Asma, PlainAsma, Tensor, Tensor]:
-    """Our method, the plain one with the same weights, clips (N, 3, T, 25, 2) and motion scores (N, T)."""
+    """Our method, the plain one with the same weights, clips (N, 3, T, 25, 2) and motion scores
+    (N, T).
+    """
     torch.manual_seed(0)
     kinect = skeleton.load("kinect_v2")
     encoder = build(kinect, StackArchitecture())
@@ -97,7 +100,9 @@ def our_step(method: Asma, x: Tensor, scores: Tensor, precision: str) -> Callabl
     return step
 
 
-def plain_step(method: PlainAsma, views: AsmaViews, x: Tensor, scores: Tensor) -> Callable[[], Tensor]:
+def plain_step(
+    method: PlainAsma, views: AsmaViews, x: Tensor, scores: Tensor
+) -> Callable[[], Tensor]:
     """The same step, plainly, in fp32, on views that are there already."""
     optimiser = torch.optim.Adam(method.parameters(), lr=1e-4)
     made = views(x, scores, training.seeded(0, x.device))
@@ -113,16 +118,25 @@ def plain_step(method: PlainAsma, views: AsmaViews, x: Tensor, scores: Tensor) -
 
 
 def peak(whose: str, N: int, precision: str) -> float:
-    """Memory that a step takes beyond weights and optimiser, MB; to be called in a process of its own."""
+    """Memory that a step takes beyond weights and optimiser, MB; to be called in a process of its
+    own.
+    """
     if whose == "ours":
         training.Run().start()
     torch.randn(256, 256) @ torch.randn(256, 256)
     before = _status("VmRSS")
     ours, plain, x, scores = make(N)
-    step = our_step(ours, x, scores, precision) if whose == "ours" else plain_step(plain, ours.views, x, scores)
+    step = (
+        our_step(ours, x, scores, precision)
+        if whose == "ours"
+        else plain_step(plain, ours.views, x, scores)
+    )
     for _ in range(2):
         step()
-    weights = {"ours": sum(p.nbytes for p in ours.parameters()), "plain": sum(p.nbytes for p in plain.parameters())}
+    weights = {
+        "ours": sum(p.nbytes for p in ours.parameters()),
+        "plain": sum(p.nbytes for p in plain.parameters()),
+    }
     known = sum(weights.values()) + 2 * weights[whose]  # both methods' weights, one's optimiser
     return _status("VmHWM") - before - known / 2**20
 
@@ -147,7 +161,9 @@ def memory(N: int, precision: str) -> Result:
 
 
 def step(whose: str, N: int, precision: str) -> Callable[[], Tensor]:
-    """What a process of its own repeats: ours as a stage sets it up, the plain one as Python starts."""
+    """What a process of its own repeats: ours as a stage sets it up, the plain one as Python
+    starts.
+    """
     torch.use_deterministic_algorithms(False)
     if whose == "ours":
         training.Run().start()
@@ -161,8 +177,8 @@ def step(whose: str, N: int, precision: str) -> Callable[[], Tensor]:
 def work(N: int, projector: int = 6144) -> float:
     """Operations (2 a multiply–accumulate) of a step a sample, by the definition of its layers.
 
-    Of the three views one has all joints and frames, one lacks the masked joints, one the masked frames; backward is
-    twice forward.
+    Of the three views one has all joints and frames, one lacks the masked joints, one the masked
+    frames; backward is twice forward.
     """
     kinect, mask = skeleton.load("kinect_v2"), Mask()
     encoder = build(kinect, StackArchitecture())
@@ -174,16 +190,28 @@ def work(N: int, projector: int = 6144) -> float:
 
 
 def run(full: bool) -> list[Result]:
-    """fp32 and bf16 at B = 64, and with `full` at 128; the limit is the largest product rate of the same precision."""
+    """fp32 and bf16 at B = 64, and with `full` at 128; the limit is the largest product rate of
+    the same precision.
+    """
     results = []
     for N in (64, 128) if full else (64,):
         for precision in ("fp32", "bf16"):
             limit = product_rate(precision) * 1e9 / work(N)
-            with Elsewhere(step, "ours", N, precision) as ours, Elsewhere(step, "plain", N, "fp32") as plain:
+            with (
+                Elsewhere(step, "ours", N, precision) as ours,
+                Elsewhere(step, "plain", N, "fp32") as plain,
+            ):
                 times = compare(ours, plain, ROUNDS if full else 3)
             case = f"step, B = {N}"
             results.append(
-                times.result("pretraining", case, per_second=N, unit="samples/s", limit=limit, dtype=precision)
+                times.result(
+                    "pretraining",
+                    case,
+                    per_second=N,
+                    unit="samples/s",
+                    limit=limit,
+                    dtype=precision,
+                )
             )
     if Path("/proc/self/clear_refs").exists():  # Linux
         results += [memory(128 if full else 32, precision) for precision in ("fp32", "bf16")]

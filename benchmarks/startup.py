@@ -1,11 +1,13 @@
 """What a stage costs before its work begins, and when it has none: processes started in turns.
 
-Ours is a stage among the others (`python -m stages.empty`) that imports what pretraining imports, makes torch
-deterministic, opens its run, builds an optimiser, says 100 epochs of two curves and ends. The baseline does the same as
-it is commonly written: `import torch`, `import mlflow`, `set_experiment`, `start_run`, `Adam`, `log_metric` call by
-call. Work begins where either has its optimiser and may log. The limit is `python -c "import torch"`, start to end.
+Ours is a stage among the others (`python -m stages.empty`) that imports what pretraining imports,
+makes torch deterministic, opens its run, builds an optimiser, says 100 epochs of two curves and
+ends. The baseline does the same as it is commonly written: `import torch`, `import mlflow`,
+`set_experiment`, `start_run`, `Adam`, `log_metric` call by call. Work begins where either has its
+optimiser and may log. The limit is `python -c "import torch"`, start to end.
 
-MLflow loads in a thread of ours while the work goes on; a stage without any waits for it at its end.
+MLflow loads in a thread of ours while the work goes on; a stage without any waits for it at its
+end.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of one process and those it starts: to the line it prints, to its end, of all processors."""
+    """Seconds of one process and those it starts: to the line it prints, to its end, of all
+    processors.
+    """
 
     begun: float
     ended: float
@@ -78,7 +82,9 @@ class Taken:
 
 
 def start(command: list[str], folder: Path) -> Taken:
-    """Run Python with a command in a folder of its own store; raises CalledProcessError if it fails."""
+    """Run Python with a command in a folder of its own store; raises CalledProcessError if it
+    fails.
+    """
     foreign = ("DVC_", "MLFLOW_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
@@ -113,6 +119,9 @@ def run(full: bool) -> list[Result]:
         ("processor", "a stage without work, all processors", "CPU s"),
     ):
         seconds = {name: [getattr(one, field) for one in ones] for name, ones in taken.items()}
-        times, limit = Times(seconds["ours"], seconds["baseline"]), statistics.median(seconds["limit"])
+        times, limit = (
+            Times(seconds["ours"], seconds["baseline"]),
+            statistics.median(seconds["limit"]),
+        )
         results.append(times.result("startup", case, unit=unit, limit=limit))
     return results

@@ -1,8 +1,8 @@
 """Three views of every sample: augmented anchor, joint-masked and frame-masked view.
 
-The baseline is a feeder that makes each sample's views by itself in NumPy, as a data set class does it in
-`__getitem__`, and stacks them into batches; augmentations and masks are those of the method, drawn anew for
-every sample and view.
+The baseline is a feeder that makes each sample's views by itself in NumPy, as a data set class
+does it in `__getitem__`, and stacks them into batches; augmentations and masks are those of the
+method, drawn anew for every sample and view.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ HOW, MASK = Augment(), Mask()
 BATCHES = 8  # a round
 
 
-def augmented(clip: np.ndarray, kinect: Skeleton, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One clip (3, T, V, M) cropped, sheared, turned and perhaps mirrored; and which frames it shows, (T,)."""
+def augmented(
+    clip: np.ndarray, kinect: Skeleton, draw: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """One clip (3, T, V, M) cropped, sheared, turned and perhaps mirrored; and which frames it
+    shows, (T,).
+    """
     T = clip.shape[1]
     pad = T // HOW.crop
     numbers = np.arange(T)
@@ -52,7 +56,9 @@ def augmented(clip: np.ndarray, kinect: Skeleton, draw: np.random.Generator) -> 
     return clip, frames
 
 
-def feeder(clips: np.ndarray, scores: np.ndarray, kinect: Skeleton, seed: int = 0) -> list[torch.Tensor]:
+def feeder(
+    clips: np.ndarray, scores: np.ndarray, kinect: Skeleton, seed: int = 0
+) -> list[torch.Tensor]:
     """The three views of a batch, made sample by sample: clips (N, 3, T, V, M), scores (N, T)."""
     draw = np.random.default_rng(seed)
     weights = masking.joint_weights("low", kinect).numpy()
@@ -66,11 +72,16 @@ def feeder(clips: np.ndarray, scores: np.ndarray, kinect: Skeleton, seed: int = 
         view, frames = augmented(clip, kinect, draw)
         still = np.sort(np.argsort(score[frames], kind="stable")[: T - MASK.frames])
         frame_masked.append(view[:, still])
-    return [torch.from_numpy(np.stack(views).astype(np.float32)) for views in (anchors, joint_masked, frame_masked)]
+    return [
+        torch.from_numpy(np.stack(views).astype(np.float32))
+        for views in (anchors, joint_masked, frame_masked)
+    ]
 
 
 def run(full: bool) -> list[Result]:
-    """Batches of 128 clips of two people, several one after another; the limit writes what the views hold."""
+    """Batches of 128 clips of two people, several one after another; the limit writes what the
+    views hold.
+    """
     training.Run().start()
     kinect = skeleton.load("kinect_v2")
     make = AsmaViews(ViewConfig(kinect, HOW, MASK))
@@ -85,11 +96,15 @@ def run(full: bool) -> list[Result]:
             ROUNDS,
         )
         case, unit = f"three views, B = {N}, {BATCHES} batches a round", "thousand samples/s"
-        results.append(times.result("views", case, per_second=BATCHES * N / 1000, unit=unit, limit=limit))
+        results.append(
+            times.result("views", case, per_second=BATCHES * N / 1000, unit=unit, limit=limit)
+        )
     return results
 
 
 def several(make: Callable[[], object]) -> None:
-    """Batches one after another: a single one of ours takes milliseconds, too short to be timed between two others."""
+    """Batches one after another: a single one of ours takes milliseconds, too short to be timed
+    between two others.
+    """
     for _ in range(BATCHES):
         make()

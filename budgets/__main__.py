@@ -45,7 +45,9 @@ UNTRAINED = "untrained"
 
 @dataclass(frozen=True)
 class Trial:
-    """One line of a grid with one seed: what is trained, from which pretraining, with what changed."""
+    """One line of a grid with one seed: what is trained, from which pretraining, with what
+    changed.
+    """
 
     budget: str
     benchmark: str
@@ -74,7 +76,9 @@ class Trial:
     @cached_property
     def plans(self) -> tuple[Plan, Plan]:
         """Of the pretraining and of the judging, in a folder of their own."""
-        trained, judged = (runs().run(name, self.recipe, self.benchmark) for name in ("pretrain", self.judging))
+        trained, judged = (
+            runs().run(name, self.recipe, self.benchmark) for name in ("pretrain", self.judging)
+        )
         told = json.dumps([trained.settings, judged.settings])
         key = fingerprint(told, *filter(Path.is_file, [self.data]))[:12]
         out = RUNS / self.benchmark / self.stage / self.encoder / self.stream / key
@@ -104,7 +108,9 @@ class Trial:
 
     def outcome(self) -> dict[str, float]:
         """Accuracy by mode, the last loss of what was trained, minutes and epochs."""
-        judged = json.loads((self.folder / self.stream / "metrics.json").read_text(encoding="utf-8"))
+        judged = json.loads(
+            (self.folder / self.stream / "metrics.json").read_text(encoding="utf-8")
+        )
         found = {row["mode"]: row["accuracy"] for row in judged["results"]}
         left = self.folder / "pretrained" if self.stage == "pretrain" else self.folder
         trained = json.loads((left / self.stream / "metrics.json").read_text(encoding="utf-8"))
@@ -121,7 +127,9 @@ def runs() -> Grid:
 
 
 def stage(name: str, of: Path) -> None:
-    """Run a stage by its plan file on one thread. Raises RuntimeError with what it said where it fails."""
+    """Run a stage by its plan file on one thread. Raises RuntimeError with what it said where it
+    fails.
+    """
     done = subprocess.run(
         [sys.executable, "-m", f"stages.{name}", str(of)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -153,8 +161,14 @@ def table(of: Iterable[Trial], chosen: str) -> str:
         cells = []
         for head in heads:
             values = [run[head] for run in runs if head in run]
-            spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 and head not in ("epochs", "minutes") else ""
-            cells.append(f"{np.mean(values):.{0 if head == 'epochs' else 1}f}{spread}" if values else "–")
+            spread = (
+                f" ± {np.std(values, ddof=1):.1f}"
+                if len(values) > 1 and head not in ("epochs", "minutes")
+                else ""
+            )
+            cells.append(
+                f"{np.mean(values):.{0 if head == 'epochs' else 1}f}{spread}" if values else "–"
+            )
         rows.append([chosen if line == DEFAULT else f"`{line}`", *cells])
     return tabulate(rows, ["line", *heads], tablefmt="pipe", disable_numparse=True)
 
@@ -166,20 +180,31 @@ def page(grids: dict[str, Any]) -> str:
     for budget, grid in grids.items():
         known = [t for t in trials(budget, grid) if (t.folder / "trial.json").is_file()]
         if not known:  # not run on this machine: as it was
-            parts += re.findall(rf"^(## {budget}\n.*?)\n*(?=^## |\Z)", before, re.MULTILINE | re.DOTALL)
+            parts += re.findall(
+                rf"^(## {budget}\n.*?)\n*(?=^## |\Z)", before, re.MULTILINE | re.DOTALL
+            )
             continue
         whom = []
         for benchmark in grid["benchmarks"]:
             dataset = runs().dataset_of(benchmark)
-            told = asdict(runs().project.dataset(dataset).splits[benchmark.removeprefix(f"{dataset}_")])
-            words = [f"{told['column']} {', '.join(map(str, told[part]))}" for part in ("train", "test")]
+            told = asdict(
+                runs().project.dataset(dataset).splits[benchmark.removeprefix(f"{dataset}_")]
+            )
+            words = [
+                f"{told['column']} {', '.join(map(str, told[part]))}" for part in ("train", "test")
+            ]
             whom.append(f"`{benchmark}` learns from {words[0]} and is judged on {words[1]}")
-        machines = sorted({json.loads((t.folder / "trial.json").read_text())["processor"] for t in known})
+        machines = sorted(
+            {json.loads((t.folder / "trial.json").read_text())["processor"] for t in known}
+        )
         parts.append(
             f"## {budget}\n\nStream {grid['stream']}, seeds {', '.join(map(str, grid['seeds']))}. "
             f"{'; '.join(whom)}: all of the training part. One thread of {'; '.join(machines)}."
         )
-        for name, title in (("pretrain", "Pretrained, frozen"), ("finetune", "Trained from scratch")):
+        for name, title in (
+            ("pretrain", "Pretrained, frozen"),
+            ("finetune", "Trained from scratch"),
+        ):
             if chosen := [t for t in known if t.stage == name]:
                 parts.append(f"{title}; per cent right:\n\n{table(chosen, '**chosen**')}")
         values: dict[str, Any] = {}
@@ -193,8 +218,12 @@ def page(grids: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     grids = yaml.safe_load((HERE / "grid.yaml").read_text(encoding="utf-8"))
-    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(grids)}; all if none is given")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trials at once, each on one thread")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"any of {', '.join(grids)}; all if none is given"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="trials at once, each on one thread"
+    )
     given = parser.parse_args()
     if unknown := set(given.names) - set(grids):
         parser.error(f"found {', '.join(sorted(unknown))}; expected any of {', '.join(grids)}")

@@ -1,9 +1,11 @@
-"""A small kinematic model of people: bodies with fixed bones, poses over time, and a table of actions.
+"""A small kinematic model of people: bodies with fixed bones, poses over time, and a table of
+actions.
 
-A person's own frame has x to the person's right, y up, z to the back, and its origin on the floor between
-the feet. Hands and feet are placed, elbows and knees follow (two-bone inverse kinematics), so bones keep
-their length whatever an action asks for. Targets are written as (outward, up, forward), the same for left
-and right limbs. Sizes are metres, angles radians, sides 0 for left and 1 for right.
+A person's own frame has x to the person's right, y up, z to the back, and its origin on the floor
+between the feet. Hands and feet are placed, elbows and knees follow (two-bone inverse kinematics),
+so bones keep their length whatever an action asks for. Targets are written as (outward, up,
+forward), the same for left and right limbs. Sizes are metres, angles radians, sides 0 for left and
+1 for right.
 """
 
 from __future__ import annotations
@@ -48,7 +50,21 @@ class Body:
     def draw(cls, rng: np.random.Generator) -> Body:
         """A person between about 1.50 and 1.95 m, every bone a little off the average proportion."""
         height = float(np.clip(rng.normal(1.71, 0.09), 1.50, 1.95))
-        shares = (0.155, 0.125, 0.045, 0.085, 0.105, 0.165, 0.145, 0.045, 0.048, 0.235, 0.230, 0.070, 0.065)
+        shares = (
+            0.155,
+            0.125,
+            0.045,
+            0.085,
+            0.105,
+            0.165,
+            0.145,
+            0.045,
+            0.048,
+            0.235,
+            0.230,
+            0.070,
+            0.065,
+        )
         return cls(*(float(height * share * rng.normal(1.0, 0.04)) for share in shares))
 
     @property
@@ -64,11 +80,11 @@ class Body:
 class Pose:
     """What a person does over T frames, free of the person's size.
 
-    root (T, 3): pelvis off its standing place (right, up, forward), in leg lengths.
-    lean, tilt, twist, nod (T,): trunk forward, trunk to the right, chest to the left, head forward.
-    hands (T, 2, 3): wrist from its shoulder in the chest's frame, in arm lengths.
-    elbows (T, 2, 3): where they point, in the chest's frame.
-    feet (T, 2, 3): ankle off its standing place, in leg lengths; toes (T, 2): heel lifted by this angle.
+    root (T, 3): pelvis off its standing place (right, up, forward), in leg lengths. lean, tilt,
+    twist, nod (T,): trunk forward, trunk to the right, chest to the left, head forward. hands (T,
+    2, 3): wrist from its shoulder in the chest's frame, in arm lengths. elbows (T, 2, 3): where
+    they point, in the chest's frame. feet (T, 2, 3): ankle off its standing place, in leg lengths;
+    toes (T, 2): heel lifted by this angle.
     """
 
     root: Array
@@ -102,7 +118,9 @@ class Pose:
         """Move one hand from where it is to `target`, all the way where `share` (T,) is 1."""
         self.hands[:, side] += share[:, None] * (_stack(target, len(share)) - self.hands[:, side])
         if elbow is not None:
-            self.elbows[:, side] += share[:, None] * (_stack(elbow, len(share)) - self.elbows[:, side])
+            self.elbows[:, side] += share[:, None] * (
+                _stack(elbow, len(share)) - self.elbows[:, side]
+            )
 
     def step(self, forward: float, u: Array, start: float, stop: float) -> None:
         """Go `forward` leg lengths, one foot after the other."""
@@ -153,15 +171,20 @@ def _turn(axis: int, angle: Array) -> Array:
     return matrix
 
 
-def _bend(start: Array, target: Array, first: float, second: float, pole: Array) -> tuple[Array, Array, Array]:
-    """Two bones from `start` towards `target` (T, 3): middle joint, end joint, direction the middle points.
+def _bend(
+    start: Array, target: Array, first: float, second: float, pole: Array
+) -> tuple[Array, Array, Array]:
+    """Two bones from `start` towards `target` (T, 3): middle joint, end joint, direction the
+    middle points.
 
     A target out of reach is brought to the nearest distance that the two bones can span.
     """
     way = target - start
     distance = np.linalg.norm(way, axis=-1, keepdims=True)
     along = way / np.maximum(distance, 1e-9)
-    distance = np.clip(distance, abs(first - second) + 0.15 * min(first, second), 0.998 * (first + second))
+    distance = np.clip(
+        distance, abs(first - second) + 0.15 * min(first, second), 0.998 * (first + second)
+    )
     aside = _unit(pole - (pole * along).sum(-1, keepdims=True) * along)
     cosine = (first**2 + distance**2 - second**2) / (2 * first * distance)
     middle = start + first * (cosine * along + np.sqrt(1 - cosine**2) * aside)
@@ -169,11 +192,14 @@ def _bend(start: Array, target: Array, first: float, second: float, pole: Array)
 
 
 def solve(body: Body, pose: Pose) -> Array:
-    """Joint positions (T, 25, 3) in the person's own frame (right, up, back), Kinect v2 order, metres."""
+    """Joint positions (T, 25, 3) in the person's own frame (right, up, back), Kinect v2 order,
+    metres.
+    """
     frames = len(pose.lean)
     xyz = np.zeros((frames, JOINTS, 3))
     ankle_height = 0.5 * body.foot
-    # Standing knees are slightly bent: a straight leg could not follow the smallest sway of the pelvis.
+    # Standing knees are slightly bent: a straight leg could not follow the smallest sway of the
+    # pelvis.
     standing = np.array([0.0, 0.985 * body.leg + ankle_height + 0.3 * body.hip, 0.0])
 
     def trunk(share: float) -> Array:
@@ -191,10 +217,20 @@ def solve(body: Body, pose: Pose) -> Array:
 
     for side in (0, 1):
         shoulder, elbow, wrist, hand, tip, thumb = ARMS[side]
-        xyz[:, shoulder] = xyz[:, 20] + chest @ (SIGN[side] * body.shoulder, -0.3 * body.shoulder, 0.0)
-        target, pole = ((chest @ _sided(v[:, side], side)[..., None])[..., 0] for v in (pose.hands, pose.elbows))
+        xyz[:, shoulder] = xyz[:, 20] + chest @ (
+            SIGN[side] * body.shoulder,
+            -0.3 * body.shoulder,
+            0.0,
+        )
+        target, pole = (
+            (chest @ _sided(v[:, side], side)[..., None])[..., 0] for v in (pose.hands, pose.elbows)
+        )
         xyz[:, elbow], xyz[:, wrist], aside = _bend(
-            xyz[:, shoulder], xyz[:, shoulder] + body.arm * target, body.upper_arm, body.forearm, pole
+            xyz[:, shoulder],
+            xyz[:, shoulder] + body.arm * target,
+            body.upper_arm,
+            body.forearm,
+            pole,
         )
         along = _unit(xyz[:, wrist] - xyz[:, elbow])
         across = _unit(aside - (aside * along).sum(-1, keepdims=True) * along)
@@ -221,8 +257,9 @@ def solve(body: Body, pose: Pose) -> Array:
 class Manner:
     """How one performance of an action differs from another of the same.
 
-    side: the limb that leads. size: 1 is the average reach. cycles: how often it is repeated, from 1.
-    phase: where in its cycle a repeated motion begins, 0 to 1. aim (3,): hands miss by this, in arm lengths.
+    side: the limb that leads. size: 1 is the average reach. cycles: how often it is repeated, from
+    1. phase: where in its cycle a repeated motion begins, 0 to 1. aim (3,): hands miss by this, in
+    arm lengths.
     """
 
     side: int
@@ -281,12 +318,16 @@ def stand_up(pose: Pose, u: Array, m: Manner, role: int) -> None:
 def clap(pose: Pose, u: Array, m: Manner, role: int) -> None:
     apart = 0.18 * m.size * (1 + m.beat(u, 2 + 1.5 * m.cycles))
     for side in (0, 1):
-        pose.reach(side, plateau(u, 0.2, 0.2), m.at(-0.26 + apart, -0.22, 0.52), elbow=(0.9, -0.8, -0.2))
+        pose.reach(
+            side, plateau(u, 0.2, 0.2), m.at(-0.26 + apart, -0.22, 0.52), elbow=(0.9, -0.8, -0.2)
+        )
 
 
 def wave(pose: Pose, u: Array, m: Manner, role: int) -> None:
     swing = 0.26 * m.size * m.beat(u, 1 + 1.2 * m.cycles)
-    pose.reach(m.side, plateau(u, 0.25, 0.25), m.at(0.36 + swing, 0.42, 0.24), elbow=(0.7, -0.8, 0.0))
+    pose.reach(
+        m.side, plateau(u, 0.25, 0.25), m.at(0.36 + swing, 0.42, 0.24), elbow=(0.7, -0.8, 0.0)
+    )
 
 
 def kick(pose: Pose, u: Array, m: Manner, role: int) -> None:
@@ -341,13 +382,17 @@ def punch(pose: Pose, u: Array, m: Manner, role: int) -> None:
     swing = m.beat(u, 0.5 + 0.8 * m.cycles)
     for side in (0, 1):
         out = np.maximum(swing * SIGN[side] * SIGN[m.side], 0.0) ** 1.5 * min(m.size, 1.2)
-        pose.reach(side, guard, m.at(-0.12, -0.05 + 0.1 * out, 0.30 + 0.62 * out), elbow=(0.5, -1.0, 0.0))
+        pose.reach(
+            side, guard, m.at(-0.12, -0.05 + 0.1 * out, 0.30 + 0.62 * out), elbow=(0.5, -1.0, 0.0)
+        )
     pose.twist += 0.3 * m.size * guard * swing * SIGN[m.side]
 
 
 def handshake(pose: Pose, u: Array, m: Manner, role: int) -> None:
     shake = 0.10 * m.size * m.beat(u, 2 + 1.2 * m.cycles) * plateau(u, 0.35, 0.3)
-    pose.reach(m.side, plateau(u, 0.3, 0.3), m.at(-0.22, -0.38 + shake, 0.72), elbow=(0.4, -1.0, -0.2))
+    pose.reach(
+        m.side, plateau(u, 0.3, 0.3), m.at(-0.22, -0.38 + shake, 0.72), elbow=(0.4, -1.0, -0.2)
+    )
     pose.lean += 0.10 * plateau(u, 0.3, 0.3)
 
 
@@ -360,7 +405,9 @@ def high_five(pose: Pose, u: Array, m: Manner, role: int) -> None:
 def push(pose: Pose, u: Array, m: Manner, role: int) -> None:
     if role == 0:
         for side in (0, 1):
-            pose.reach(side, plateau(u, 0.25, 0.4), m.at(-0.08, -0.10, 0.40), elbow=(0.7, -0.9, 0.0))
+            pose.reach(
+                side, plateau(u, 0.25, 0.4), m.at(-0.08, -0.10, 0.40), elbow=(0.7, -0.9, 0.0)
+            )
             pose.reach(side, bump(u, 0.22, 0.75), m.at(-0.08, -0.06, 0.95))
         pose.lean += 0.28 * m.size * bump(u, 0.2, 0.8)
         return

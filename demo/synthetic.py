@@ -1,13 +1,14 @@
-"""The embedded demonstration: raw files of moving stick people, in the formats of NTU RGB+D and PKU-MMD.
+"""The embedded demonstration: raw files of moving stick people, in the formats of NTU RGB+D and
+PKU-MMD.
 
-No person was measured. A subject is a body and a style, a performance bends a pose (`kinematics`), a camera
-sees it, a sensor model spoils it (jitter, drift, limbs guessed, bodies lost, bodies invented), and the
-result is written as real recordings are. Each file follows from the seed and its own name alone, so that
-more subjects or videos leave the others as they were.
+No person was measured. A subject is a body and a style, a performance bends a pose (`kinematics`),
+a camera sees it, a sensor model spoils it (jitter, drift, limbs guessed, bodies lost, bodies
+invented), and the result is written as real recordings are. Each file follows from the seed and
+its own name alone, so that more subjects or videos leave the others as they were.
 
-A ridge classifier (alpha 1) on the raw coordinates of frame50 clips, across subjects and with the values
-below, scores 0.67 on the NTU-format set (12 classes) and 0.75 on the PKU-format set (8 classes). Five other
-seeds give 0.65 to 0.72 and 0.69 to 0.80.
+A ridge classifier (alpha 1) on the raw coordinates of frame50 clips, across subjects and with the
+values below, scores 0.67 on the NTU-format set (12 classes) and 0.75 on the PKU-format set (8
+classes). Five other seeds give 0.65 to 0.72 and 0.69 to 0.80.
 """
 
 from __future__ import annotations
@@ -67,14 +68,13 @@ _MARK = README.splitlines()[0]
 class Synthesize:
     """What to write. The section `synthesize` of params.yaml.
 
-    seed: everything follows from it.
-    subjects (1 to 30), replications, views (how many of the 3 cameras keep a performance), setups: the
-    NTU-format set has 12 x subjects x replications x views recordings, of `shortest` to `longest` frames.
-    videos, instances: the PKU-format set has videos x instances labelled actions, two videos a subject.
-    noise: scales the sensor's errors, 0 is a perfect sensor.
-    difficulty: scales how much performances of one action differ (start, pace, reach, posture, gestures).
-    dropout, phantom, reorder: shares of files with frames without a body, with an invented body, and with
-    bodies that change places in the listing.
+    seed: everything follows from it. subjects (1 to 30), replications, views (how many of the 3
+    cameras keep a performance), setups: the NTU-format set has 12 x subjects x replications x
+    views recordings, of `shortest` to `longest` frames. videos, instances: the PKU-format set has
+    videos x instances labelled actions, two videos a subject. noise: scales the sensor's errors, 0
+    is a perfect sensor. difficulty: scales how much performances of one action differ (start,
+    pace, reach, posture, gestures). dropout, phantom, reorder: shares of files with frames without
+    a body, with an invented body, and with bodies that change places in the listing.
     """
 
     seed: int = 1
@@ -111,7 +111,9 @@ class Synthesize:
         }
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"synthesize.{name}: found {getattr(self, name)}, expected {low} to {high}")
+                raise ValueError(
+                    f"synthesize.{name}: found {getattr(self, name)}, expected {low} to {high}"
+                )
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ class Subject:
 
 @dataclass
 class Person:
-    """One body as the sensor gives it: xyz in camera space, whether it is seen, which joints are guessed."""
+    """One body as the sensor gives it: xyz in camera space, whether it is seen, which joints are
+    guessed.
+    """
 
     identifier: int
     xyz: Array  # (T, 25, 3)
@@ -155,7 +159,8 @@ def _rng(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-# People in a room: x to the right of one who faces the middle camera, y up, z away from that camera; metres.
+# People in a room: x to the right of one who faces the middle camera, y up, z away from that
+# camera; metres.
 
 
 def _wander(rng: np.random.Generator, frames: int, *shape: int) -> Array:
@@ -184,7 +189,9 @@ GESTURES = ((0.25, -0.45, 0.10), (-0.30, -0.45, 0.40), (-0.20, 0.25, 0.30), (0.0
 
 
 def _fidget(rng: np.random.Generator, pose: Pose, start: int, stop: int, difficulty: float) -> None:
-    """Now and then, between two frames, a hand does something that has nothing to do with the action."""
+    """Now and then, between two frames, a hand does something that has nothing to do with the
+    action.
+    """
     for side in (0, 1):
         if rng.random() >= 0.35 * difficulty:
             continue
@@ -206,7 +213,9 @@ def _manner(rng: np.random.Generator, subject: Subject, difficulty: float) -> Ma
     )
 
 
-def _progress(rng: np.random.Generator, frames: int, start: float, stop: float, difficulty: float) -> Array:
+def _progress(
+    rng: np.random.Generator, frames: int, start: float, stop: float, difficulty: float
+) -> Array:
     """0 to 1 between two frames, early or late in the middle as the performer likes."""
     u = np.clip((np.arange(frames) - start) / (stop - start), 0, 1)
     return u ** np.exp(0.25 * difficulty * rng.normal())
@@ -220,7 +229,9 @@ def _stand(xyz: Array, x: float, z: float, yaw: float | Array) -> Array:
 
 
 def _film(xyz: Array, angle: float, distance: float, height: float, pitch: float) -> Array:
-    """The room in the space of a camera `distance` away at `angle`, `height` up, looking down by `pitch`."""
+    """The room in the space of a camera `distance` away at `angle`, `height` up, looking down by
+    `pitch`.
+    """
     x, y, z = np.moveaxis(xyz, -1, 0)
     c, s = np.cos(angle), np.sin(angle)
     x, y, z = x * c - z * s, y - height, x * s + z * c + distance
@@ -231,7 +242,9 @@ def _film(xyz: Array, angle: float, distance: float, height: float, pitch: float
 def perform(
     rng: np.random.Generator, action: Action, cast: list[Subject], frames: int, difficulty: float
 ) -> list[Array]:
-    """One action by its people, (T, 25, 3) in the room for each, with some idle time before and after."""
+    """One action by its people, (T, 25, 3) in the room for each, with some idle time before and
+    after.
+    """
     spare = frames * (1 - np.clip(rng.normal(0.62, 0.12 * difficulty), 0.4, 0.9))
     start = spare * np.clip(0.5 + 0.5 * difficulty * rng.uniform(-1, 1), 0.0, 1.0)
     u = _progress(rng, frames, start, start + frames - spare, difficulty)
@@ -242,7 +255,9 @@ def perform(
         pose = _idle(rng, subject, frames, difficulty)
         _fidget(rng, pose, 0, frames, difficulty)
         aim = manner.aim + 0.03 * difficulty * rng.normal(size=3)
-        action.perform(pose, u, Manner(manner.side, manner.size, manner.cycles, manner.phase, aim), role)
+        action.perform(
+            pose, u, Manner(manner.side, manner.size, manner.cycles, manner.phase, aim), role
+        )
         xyz = solve(subject.body, pose)
         if action.people == 1:
             people.append(_stand(xyz, 0.2 * rng.normal(), 0.2 * rng.normal(), turn))
@@ -264,7 +279,9 @@ for _leg in LEGS:
 
 
 def sense(rng: np.random.Generator, xyz: Array, identifier: int, noise: float) -> Person:
-    """What a Kinect-like sensor makes of a true body (T, 25, 3): jitter, slow drift, limbs guessed."""
+    """What a Kinect-like sensor makes of a true body (T, 25, 3): jitter, slow drift, limbs
+    guessed.
+    """
     frames = len(xyz)
     guessed = np.zeros((frames, JOINTS), bool)
     error = 0.006 * rng.normal(size=xyz.shape)
@@ -276,8 +293,11 @@ def sense(rng: np.random.Generator, xyz: Array, identifier: int, noise: float) -
             share = plateau(np.clip((np.arange(frames) - start) / length, 0, 1), 0.3, 0.3)
             error[:, joints] += 0.05 * share[:, None, None] * rng.normal(size=(len(joints), 3))
     error += 0.006 * _wander(rng, frames, JOINTS, 3)
-    depth = np.linalg.norm(xyz[:, :1], axis=-1, keepdims=True) / 3.0  # the error grows with distance
-    return Person(identifier, xyz + noise * depth * _ROUGH[:, None] * error, np.ones(frames, bool), guessed)
+    # the error grows with distance
+    depth = np.linalg.norm(xyz[:, :1], axis=-1, keepdims=True) / 3.0
+    return Person(
+        identifier, xyz + noise * depth * _ROUGH[:, None] * error, np.ones(frames, bool), guessed
+    )
 
 
 def _phantom(rng: np.random.Generator, frames: int, identifier: int) -> Person:
@@ -317,7 +337,8 @@ def _scene(
     noise: float,
     present: np.ndarray | None = None,
 ) -> Scene:
-    """What the sensor makes of true bodies in camera space, with its faults in finding and ordering them.
+    """What the sensor makes of true bodies in camera space, with its faults in finding and
+    ordering them.
 
     present (T,): when the second of two is there, always if None.
     """
@@ -347,7 +368,9 @@ def _scene(
 
 # Writing.
 
-_PARENT = np.array([0, 0, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 1, 7, 7, 11, 11])
+_PARENT = np.array(
+    [0, 0, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 1, 7, 7, 11, 11]
+)
 _NO_ORIENTATION = [0, 3, 15, 19, 21, 22, 23, 24]  # the sensor gives none for the ends of limbs
 _JOINT = "%.4f %.4f %.4f %.2f %.2f %.2f %.2f %.4f %.4f %.4f %.4f %d\n" * JOINTS
 _BODY = "%d 0 %d %d %d %d 0 %.4f %.4f 2\n25\n"
@@ -355,7 +378,9 @@ _PKU_LINE = "%.4f " * (6 * JOINTS - 1) + "%.4f\n"
 
 
 def _joint_rows(person: Person) -> Array:
-    """The 12 numbers of each joint, (T, 25, 12): place, two pixels, orientation of its bone, state."""
+    """The 12 numbers of each joint, (T, 25, 12): place, two pixels, orientation of its bone,
+    state.
+    """
     xyz = person.xyz
     x, y, z = xyz[..., 0], xyz[..., 1], np.maximum(xyz[..., 2], 0.1)
     depth = [256 + 365 * x / z, 208.5 - 365 * y / z]
@@ -387,7 +412,9 @@ def ntu_text(scene: Scene) -> str:
 
 
 def pku_text(scene: Scene) -> str:
-    """A scene in the format of PKU-MMD: a line a frame, two bodies of 25 x 3 numbers, zeros for none."""
+    """A scene in the format of PKU-MMD: a line a frame, two bodies of 25 x 3 numbers, zeros for
+    none.
+    """
     lines = np.zeros((scene.frames, 2, JOINTS, 3))
     for t, listed in enumerate(scene.order):
         for slot, k in enumerate(listed[:2]):
@@ -395,17 +422,23 @@ def pku_text(scene: Scene) -> str:
     return "".join(_PKU_LINE % tuple(line) for line in lines.reshape(scene.frames, -1).tolist())
 
 
-def _video(stem: str, view: str, number: int, settings: Synthesize) -> tuple[Scene, list[tuple[int, int, int, int]]]:
-    """A long take of one subject and its labels (class from 1, first and last frame from 1, confidence).
+def _video(
+    stem: str, view: str, number: int, settings: Synthesize
+) -> tuple[Scene, list[tuple[int, int, int, int]]]:
+    """A long take of one subject and its labels (class from 1, first and last frame from 1,
+    confidence).
 
-    Between actions the subject stands; for an action of two it turns to a partner, seen only around then.
+    Between actions the subject stands; for an action of two it turns to a partner, seen only
+    around then.
     """
     hard = PKU_VARIETY * settings.difficulty
     rng = _rng(settings.seed, "pku video", stem)
     subject = Subject.draw(_rng(settings.seed, "pku subject", number), hard)
     partner = Subject.draw(_rng(settings.seed, "pku partner", stem), hard)
     rounds = -(-settings.instances // len(PKU_ACTIONS))
-    plan = np.concatenate([rng.permutation(len(PKU_ACTIONS)) for _ in range(rounds)])[: settings.instances]
+    plan = np.concatenate([rng.permutation(len(PKU_ACTIONS)) for _ in range(rounds)])[
+        : settings.instances
+    ]
     lengths = np.clip(rng.normal(40, 9, len(plan)) / subject.pace, 24, 70).astype(int)
     gaps = rng.integers(26, 46, len(plan) + 1)
     frames = int(lengths.sum() + gaps.sum())
@@ -429,8 +462,11 @@ def _video(stem: str, view: str, number: int, settings: Synthesize) -> tuple[Sce
             turned = ramp(clock, start - 18, start) - ramp(clock, stop, stop + 18)
             yaw += turned * (side_on - yaw)
             near[start - 18 : stop + 18] = True
-        first, last = start - rng.integers(0, 25), stop + rng.integers(0, 25)  # annotators are not exact
-        labels.append((label + 1, max(1, int(first) + 1), min(frames, int(last)), int(rng.integers(1, 3))))
+        # annotators are not exact
+        first, last = start - rng.integers(0, 25), stop + rng.integers(0, 25)
+        labels.append(
+            (label + 1, max(1, int(first) + 1), min(frames, int(last)), int(rng.integers(1, 3)))
+        )
 
     apart = max(ACTIONS[name].apart for name in PKU_ACTIONS)
     people = [
@@ -443,13 +479,19 @@ def _video(stem: str, view: str, number: int, settings: Synthesize) -> tuple[Sce
         ),
     ]
     angle = np.deg2rad(VIEWS[view] + 4 * rng.normal())
-    distance, height, pitch = rng.uniform(2.8, 3.6), rng.uniform(1.0, 1.4), np.deg2rad(rng.normal(4, 1.5))
+    distance, height, pitch = (
+        rng.uniform(2.8, 3.6),
+        rng.uniform(1.0, 1.4),
+        np.deg2rad(rng.normal(4, 1.5)),
+    )
     filmed = [_film(xyz, angle, distance, height, pitch) for xyz in people]
     return _scene(rng, filmed, settings, PKU_NOISE * settings.noise, present=near), labels
 
 
 def _open(folder: Path, form: str, classes: list[str]) -> None:
-    """An empty folder with its README and class names; never empties one that this module has not written."""
+    """An empty folder with its README and class names; never empties one that this module has not
+    written.
+    """
     if folder.exists():
         readme = folder / "README.txt"
         ours = readme.is_file() and readme.read_text(encoding="utf-8").startswith(_MARK)
@@ -472,9 +514,10 @@ def _write(path: Path, text: str) -> int:
 def write_ntu(folder: Path, settings: Synthesize) -> dict[str, int]:
     """Write the NTU-format set into `folder`; returns what was written as counts.
 
-    Files are SsssCcccPpppRrrrAaaa.skeleton. Subjects are numbered so that the public cross-subject list of
-    NTU RGB+D divides them two to one; a performance is kept by `views` of the three cameras, in rotation.
-    Raises ValueError if `folder` holds anything but an earlier demonstration.
+    Files are SsssCcccPpppRrrrAaaa.skeleton. Subjects are numbered so that the public cross-subject
+    list of NTU RGB+D divides them two to one; a performance is kept by `views` of the three
+    cameras, in rotation. Raises ValueError if `folder` holds anything but an earlier
+    demonstration.
     """
     _open(folder, "NTU RGB+D (.skeleton)", NTU_ACTIONS)
     hard, seed = settings.difficulty, settings.seed
@@ -488,10 +531,13 @@ def write_ntu(folder: Path, settings: Synthesize) -> dict[str, int]:
             for label, name in enumerate(NTU_ACTIONS):
                 stem = f"P{number:03d}R{replication:03d}A{label + 1:03d}"
                 rng = _rng(seed, "ntu performance", stem)
-                # The other of two people is nobody's subject, so that no person is on both sides of a split.
+                # The other of two people is nobody's subject, so that no person is on both sides
+                # of a split.
                 partner = Subject.draw(_rng(seed, "ntu partner", number, replication), hard)
                 cast = [subject, partner][: ACTIONS[name].people]
-                frames = int(np.clip(rng.normal(50, 10) / subject.pace, settings.shortest, settings.longest))
+                frames = int(
+                    np.clip(rng.normal(50, 10) / subject.pace, settings.shortest, settings.longest)
+                )
                 people = perform(rng, ACTIONS[name], cast, frames, hard)
                 for view in range(settings.views):
                     camera = (place + replication + label + view) % len(CAMERAS) + 1
@@ -512,8 +558,8 @@ def write_ntu(folder: Path, settings: Synthesize) -> dict[str, int]:
 def write_pku(folder: Path, settings: Synthesize) -> dict[str, int]:
     """Write the PKU-format set into `folder`; returns what was written as counts.
 
-    skeleton/, label/ and split/ as in Part I of PKU-MMD. Every third subject and the left view are for test.
-    Raises ValueError if `folder` holds anything but an earlier demonstration.
+    skeleton/, label/ and split/ as in Part I of PKU-MMD. Every third subject and the left view are
+    for test. Raises ValueError if `folder` holds anything but an earlier demonstration.
     """
     _open(folder, "PKU-MMD, Part I (.txt)", PKU_ACTIONS)
     for name in ("skeleton", "label", "split"):
@@ -537,5 +583,8 @@ def write_pku(folder: Path, settings: Synthesize) -> dict[str, int]:
         train = "".join(f"{stem}, " for stem, yes in trains.items() if yes)
         test = "".join(f"{stem}, " for stem, yes in trains.items() if not yes)
         # "Validataion" is how the public files spell it, and the trailing comma is theirs too.
-        _write(folder / "split" / f"{name}.txt", f"Training videos:\n{train}\nValidataion videos:\n{test}\n")
+        _write(
+            folder / "split" / f"{name}.txt",
+            f"Training videos:\n{train}\nValidataion videos:\n{test}\n",
+        )
     return counts

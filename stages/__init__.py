@@ -1,4 +1,6 @@
-"""The verbs: each module is one stage, a program of its own, `python -m stages.<name> <plan file>`."""
+"""The verbs: each module is one stage, a program of its own, `python -m stages.<name> <plan
+file>`.
+"""
 
 import gc
 import sys

@@ -14,8 +14,9 @@ from asma.report import claims, figures, page, rows, tables
 
 @dataclass(frozen=True)
 class Settings:
-    """What the ablations are: `rows` lists the runs as `rows.expected` reads them, `pair` is what is
-    fused; of each of the `benchmarks` its budget, epochs and the values without a change."""
+    """What the ablations are: `rows` lists the runs as `rows.expected` reads them, `pair` is what
+    is fused; of each of the `benchmarks` its budget, epochs and the values without a change.
+    """
 
     rows: list[dict[str, Any]]
     pair: list[str]
@@ -33,9 +34,18 @@ def main(plan: Plan) -> None:
         tested = claims.judge(found, settings.pair, answers)
         defaults = {name: own["defaults"] for name, own in settings.benchmarks.items()}
         made = tables.ablations(found, settings.pair, defaults)
-        about: Any = {"benchmarks": settings.benchmarks, "gone": len(rows.gone(settings.rows, runs))}
-        origin = tables.caption("origin", seeds=section["seeds"], streams=section["streams"], **about)
-        drawn = {f"ablation_{n}": figures.ablation(t) for n, t in made.items() if not n.startswith("seeds_")}
+        about: Any = {
+            "benchmarks": settings.benchmarks,
+            "gone": len(rows.gone(settings.rows, runs)),
+        }
+        origin = tables.caption(
+            "origin", seeds=section["seeds"], streams=section["streams"], **about
+        )
+        drawn = {
+            f"ablation_{n}": figures.ablation(t)
+            for n, t in made.items()
+            if not n.startswith("seeds_")
+        }
         (out / "ablations").mkdir(parents=True, exist_ok=True)
         texts = page.ablations(results, made, tested, drawn, origin, settings.values)
         for name, text in {**texts, "ablations/results.json": tables.as_json(found)}.items():

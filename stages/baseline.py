@@ -35,13 +35,19 @@ def main(plan: Plan) -> None:
     with tracking.run("baseline", benchmark=bench.name) as log:
         log.params({"alpha": alpha})
         log.data(bench, "train", "test")
-        train, test = (batches.load(bench, part, "joint", torch.device("cpu")) for part in ("train", "test"))
+        train, test = (
+            batches.load(bench, part, "joint", torch.device("cpu")) for part in ("train", "test")
+        )
         ridge = RidgeClassifier(alpha=alpha).fit(train.x.flatten(1).numpy(), train.labels.numpy())
         logits = evaluation.full_logits(
             ridge.decision_function(test.x.flatten(1).numpy()), ridge.classes_, len(bench.classes)
         )
         judged = {
-            "ridge": Judged(torch.from_numpy(logits), 0, results.linear_cost(train.x[0].numel(), len(bench.classes)))
+            "ridge": Judged(
+                torch.from_numpy(logits),
+                0,
+                results.linear_cost(train.x[0].numel(), len(bench.classes)),
+            )
         }
         about = {"stage": "baseline", "encoder": "coordinates", "stream": "joint", **plan.about()}
         results.leave(out, log, bench, test, judged, **about, seed=settings.seed)

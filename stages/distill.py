@@ -62,10 +62,13 @@ def main(plan: Plan) -> None:
             )
             known = labelled.nonzero()[:, 0]
             lesson = distilled.Lesson(train.x, logits, embedding, train.labels, known)
-            student, curves = distilled.distil(bench.skeleton, lesson, how, settings.encoder, temperature, judge)
+            student, curves = distilled.distil(
+                bench.skeleton, lesson, how, settings.encoder, temperature, judge
+            )
             with run.autocast(device):
                 embedded = evaluation.embed(student.encoder, test.x, pool)
-            answers = evaluation.forward(student.head, embedded)  # 16 bits would often make them equal
+            # 16 bits would often make them equal
+            answers = evaluation.forward(student.head, embedded)
             out = plan.folder / stream
             training.save_weights(out / training.WEIGHTS, student=student)
             epochs = sum(len(curve) for curve in curves.values())

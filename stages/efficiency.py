@@ -31,11 +31,16 @@ def main(plan: Plan) -> None:
     with tracking.run("efficiency", benchmark=bench.name) as log:
         encoder = backbones.build(bench.skeleton, architecture)
         head = AlignedClassifier(encoder.dim, len(bench.classes), fuse.alignment)
-        student = Student(bench.skeleton, len(bench.classes), distill, architecture.partition, architecture.absent)
+        student = Student(
+            bench.skeleton, len(bench.classes), distill, architecture.partition, architecture.absent
+        )
         single = {
             "encoder with linear head": results.cost(bench, encoder),
             "teacher: two encoders, alignment, head": results.fused_cost(
-                bench, [encoder, encoder], head, results.example_tokens(bench, encoder, fuse.alignment.tokens)
+                bench,
+                [encoder, encoder],
+                head,
+                results.example_tokens(bench, encoder, fuse.alignment.tokens),
             ),
             "student with head": results.cost_of(bench, student),
         }
@@ -47,8 +52,17 @@ def main(plan: Plan) -> None:
         about = {"stage": "efficiency", "benchmark": bench.name}
         record.write(plan.folder / "metrics.json", {**about, "models": models})
         for row in models:
-            log.metrics({f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row["params"]})
-        lines = [f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC" for r in models]
+            log.metrics(
+                {
+                    f"{row['streams']}s {row['model']}".replace(":", "").replace(",", ""): row[
+                        "params"
+                    ]
+                }
+            )
+        lines = [
+            f"{r['streams']}s {r['model']}: {r['params'] / 1e6:.3f} M, {r['macs'] / 1e9:.2f} GMAC"
+            for r in models
+        ]
         log.summary("\n".join(lines))
 
 

@@ -31,7 +31,9 @@ def main(plan: Plan) -> None:
         record.write(plan.folder / "metrics.json", {**about, "results": rows})
         log.metrics(results.accuracy(rows))
         for row in rows:
-            log.metrics({f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]})
+            log.metrics(
+                {f"{row['benchmark']}.{row['encoder']}.{row['mode']}.accuracy": row["accuracy"]}
+            )
         log.summary(f"{len(rows)} ensembles")
 
 

@@ -1,7 +1,7 @@
 """Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/asma_<mode>@<benchmark>/<stream>
 
-The student also becomes a version of `student` in MLflow's model registry. The ONNX files are the same
-bytes for the same weights. metrics.json is not: it holds times and memory of this machine.
+The student also becomes a version of `student` in MLflow's model registry. The ONNX files are the
+same bytes for the same weights. metrics.json is not: it holds times and memory of this machine.
 """
 
 from __future__ import annotations
@@ -50,16 +50,28 @@ def main(plan: Plan) -> None:
     how.check()
     torch.set_num_threads(how.threads)
     with tracking.run("export", recipe=plan.recipe, benchmark=bench.name) as log:
-        here = {"processor": machine.processor(), "threads": how.threads, "torch": torch.__version__}
+        here = {
+            "processor": machine.processor(),
+            "threads": how.threads,
+            "torch": torch.__version__,
+        }
         log.params({"export": asdict(how), "machine": here})
         log.data(bench, "train", "test")
         about = {"stage": "export", "benchmark": bench.name, "demonstration": bench.demonstration}
         about |= {**bench.counts(), **plan.about(), "teacher": settings.fuse.mode, "machine": here}
         for stream in how.streams:
             own, out = OfStream(log, stream), plan.folder / stream
-            train, test = (batches.load(bench, part, stream, torch.device("cpu")) for part in ("train", "test"))
+            train, test = (
+                batches.load(bench, part, stream, torch.device("cpu")) for part in ("train", "test")
+            )
             (out / "models").mkdir(parents=True, exist_ok=True)
-            shape = (bench.skeleton, len(bench.classes), settings.encoder, alignment, settings.distill)
+            shape = (
+                bench.skeleton,
+                len(bench.classes),
+                settings.encoder,
+                alignment,
+                settings.distill,
+            )
             networks = [
                 Blueprint(name, *shape, plan.path(read) / stream / WEIGHTS)
                 for name, read in (("teacher", "fused"), ("student", "distilled"))

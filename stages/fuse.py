@@ -1,8 +1,8 @@
 """Join two frozen encoders.   runs/<mode>/{first,second}@… → runs/fuse/asma_<mode>@<benchmark>/<stream>
 
-mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of fine-tuning.
-Beside the feature alignment (by `fuse.fit`) stand its controls: both embeddings averaged or side by
-side (linear, by `probe`).
+mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of
+fine-tuning. Beside the feature alignment (by `fuse.fit`) stand its controls: both embeddings
+averaged or side by side (linear, by `probe`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def main(plan: Plan) -> None:
     device, folders = run.start(), [plan.path("first"), plan.path("second")]
     weights = {s: [folder / s / training.WEIGHTS for folder in folders] for s in settings.streams}
     about = {"stage": "fuse", "encoder": "both", "seed": seed, **plan.about()}
-    depends = (plan.settings, plan.code, bench.path, *(path for two in weights.values() for path in two))
+    depends = (
+        plan.settings,
+        plan.code,
+        bench.path,
+        *(path for two in weights.values() for path in two),
+    )
     with (
         tracking.run("fuse", recipe=plan.recipe, benchmark=bench.name) as log,
         training.resumable("fuse", plan.name, of=depends) as checkpoint,
@@ -77,7 +82,9 @@ def main(plan: Plan) -> None:
                 networks.append(backbones.build(bench.skeleton, settings.encoder).to(device))
                 training.load_weights(path, encoder=networks[-1])
             kind = settings.fuse.alignment.tokens
-            tokens = [frozen.paired_features(networks, clips.x, kind, judge) for clips in (train, test)]
+            tokens = [
+                frozen.paired_features(networks, clips.x, kind, judge) for clips in (train, test)
+            ]
             seen = settings.seen(train.labels)
             known = train.labels[seen]
             heads: Heads = {
@@ -118,10 +125,14 @@ def leave(
 def judge_heads(
     settings: Settings, bench: Benchmark, networks: Sequence[Encoder], heads: Heads, tokens: Tensor
 ) -> dict[str, Judged]:
-    """The answers of every head on the test clips, by mode: `aligned_probed`, `averaged_finetuned`."""
+    """The answers of every head on the test clips, by mode: `aligned_probed`,
+    `averaged_finetuned`.
+    """
     word = {"pretrain": "probed", "finetune": "finetuned"}[settings.fuse.mode]
     return {
-        f"{name}_{word}": Judged(of_test, settings.fits[name].epochs, results.fused_cost(bench, networks, head, tokens))
+        f"{name}_{word}": Judged(
+            of_test, settings.fits[name].epochs, results.fused_cost(bench, networks, head, tokens)
+        )
         for name, (head, (_, of_test)) in heads.items()
     }
 

@@ -49,13 +49,25 @@ def main(plan: Plan) -> None:
     how, mask, run, out = settings.illustrate, settings.mask, settings.run, plan.folder
     architecture, fuse, distill = settings.encoder, settings.fuse, settings.distill
     how.check(streams)
-    encoders = [encoder for encoder in dict.fromkeys((fuse.first, fuse.second)) if encoder in settings.encoders]
+    encoders = [
+        encoder
+        for encoder in dict.fromkeys((fuse.first, fuse.second))
+        if encoder in settings.encoders
+    ]
     name, stream, device, cpu = bench.name, how.stream, run.start(), torch.device("cpu")
     of = bench.skeleton, len(bench.classes)
     with tracking.run("illustrate", benchmark=name) as log:
-        log.params({"seed": seed, "illustrate": asdict(how), "mask": asdict(mask), **run.about(device)})
-        test, positions = batches.load(bench, "test", stream, device), batches.load(bench, "test", "joint", cpu).x
-        scores, labels = batches.motion_scores(bench, "test", stream, cpu), test.labels.cpu().numpy()
+        log.params(
+            {"seed": seed, "illustrate": asdict(how), "mask": asdict(mask), **run.about(device)}
+        )
+        test, positions = (
+            batches.load(bench, "test", stream, device),
+            batches.load(bench, "test", "joint", cpu).x,
+        )
+        scores, labels = (
+            batches.motion_scores(bench, "test", stream, cpu),
+            test.labels.cpu().numpy(),
+        )
 
         built: dict[str, nn.Module] = {}
         each: list[judged.Answers] = []
@@ -77,24 +89,47 @@ def main(plan: Plan) -> None:
             mode = f"distilled_{how.word}"
             fused += judged.read(left, "student", mode, stream, streams, weights, test.names)
 
-        seen = {word: inside.look(network.to(device), test.x, run) for word, network in built.items()}
+        seen = {
+            word: inside.look(network.to(device), test.x, run) for word, network in built.items()
+        }
         illustration.save(
             out / "figures.npz",
             illustration.about(bench, encoders, labels)
-            | masked.arrays(encoders, mask, bench.skeleton, positions, scores, labels, of[1], how.draws, seed)
+            | masked.arrays(
+                encoders, mask, bench.skeleton, positions, scores, labels, of[1], how.draws, seed
+            )
             | inside.arrays(seen, labels, of[1], how.classes, how.clips, seed)
             | judged.arrays([*each, *fused], labels, of[1]),
         )
         chosen = player.choose(labels, how.recordings, seed)
         responses = {word: by_joint for word, (_, by_joint) in seen.items()}
         shown = player.recordings(
-            chosen, test, positions.numpy(), scores, encoders, mask, bench.skeleton, responses, fused, seed
+            chosen,
+            test,
+            positions.numpy(),
+            scores,
+            encoders,
+            mask,
+            bench.skeleton,
+            responses,
+            fused,
+            seed,
         )
         player.write(out / "player.json", player.document(bench, encoders, shown))
         told = judged.told([*each, *fused], labels, bench.classes)
-        about = {"benchmark": name, "demonstration": bench.demonstration, "seed": seed, "stream": stream}
-        record.write(out / "metrics.json", {"stage": "illustrate", **about, "encoders": encoders, "models": told})
-        log.summary(f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}")
+        about = {
+            "benchmark": name,
+            "demonstration": bench.demonstration,
+            "seed": seed,
+            "stream": stream,
+        }
+        record.write(
+            out / "metrics.json",
+            {"stage": "illustrate", **about, "encoders": encoders, "models": told},
+        )
+        log.summary(
+            f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}"
+        )
 
 
 if __name__ == "__main__":

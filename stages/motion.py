@@ -34,7 +34,9 @@ def main(plan: Plan) -> None:
         for start in progress(starts, f"motion {dataset}", len(starts), "block"):
             block = torch.from_numpy(x[start : start + BLOCK])
             for stream, values in scores.items():
-                values[start : start + BLOCK] = motion.score(streams.derive(stream, block, joints), scoring).numpy()
+                values[start : start + BLOCK] = motion.score(
+                    streams.derive(stream, block, joints), scoring
+                ).numpy()
         out.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(out, "w") as file:
             for stream, values in scores.items():
@@ -42,7 +44,9 @@ def main(plan: Plan) -> None:
             source.copy("names", file)
             file.attrs["kind"], file.attrs["dataset"] = "motion", dataset
             file.attrs["parameters"] = json.dumps(asdict(scoring), sort_keys=True)
-        log.metrics({f"mean_score_{stream}": float(values.mean()) for stream, values in scores.items()})
+        log.metrics(
+            {f"mean_score_{stream}": float(values.mean()) for stream, values in scores.items()}
+        )
         log.summary(f"motion scores of {len(x)} clips in {len(scores)} streams")
 
 

@@ -21,7 +21,8 @@ STAGES = (
     "transfer", "baseline", "efficiency", "export", "illustrate", "ensemble", "table", "ablations",
 )  # fmt: skip
 JUDGED = ("probe", "finetune", "fuse", "distill")
-SHOWN = (*JUDGED, "pretrain", "baseline", "efficiency", "transfer", "export")  # in the table, in order
+# in the table, in order
+SHOWN = (*JUDGED, "pretrain", "baseline", "efficiency", "transfer", "export")
 TRAINED = ("pretrain", "probe", "finetune", "distill")  # whose epochs are said of the ablations
 
 
@@ -79,19 +80,25 @@ def ensemble(of: Grid, rows: list[Plan]) -> Plan:
         for run in rows
         if run.stage in (*JUDGED, "transfer") and len(run.settings["streams"]) > 1
     }
-    return of.plan("ensemble", {}, of.project.config(""), {}, "runs/ensemble", given={"groups": groups})
+    return of.plan(
+        "ensemble", {}, of.project.config(""), {}, "runs/ensemble", given={"groups": groups}
+    )
 
 
 def table(of: Grid, rows: list[Plan]) -> Plan:
     """The plan of the table: every run whose files it reads, and the benchmarks it illustrates."""
-    shown = sorted((run for run in rows if run.stage in SHOWN), key=lambda run: SHOWN.index(run.stage))
+    shown = sorted(
+        (run for run in rows if run.stage in SHOWN), key=lambda run: SHOWN.index(run.stage)
+    )
     listed = [_listed(of, run) for run in (*shown, ensemble(of, rows))]
     given = {"rows": listed, "benchmarks": of.words("benchmarks")}
     return of.plan("table", {}, of.project.config(""), {}, "report", given=given)
 
 
 def _listed(of: Grid, run: Plan) -> dict[str, Any]:
-    """A run as the report is told of it: one of a recipe leaves a file a stream, any other one file."""
+    """A run as the report is told of it: one of a recipe leaves a file a stream, any other one
+    file.
+    """
     own = run.settings["export"] if run.stage == "export" else run.settings
     ends = of.params["transfers"][run.axes["transfer"]] if run.stage == "transfer" else {}
     return {
@@ -120,7 +127,10 @@ def summary(of: Grid) -> Plan:
         "rows": wanted,
         "pair": [of.params["fuse"][place] for place in ablations.PLACES],
         "benchmarks": benchmarks,
-        "values": {"ablations": section, "budgets": {name: of.project.overlay(name) for name in budgets}},
+        "values": {
+            "ablations": section,
+            "budgets": {name: of.project.overlay(name) for name in budgets},
+        },
     }
     return of.plan("ablations", {}, of.project.config(""), {}, "report", given=given)
 

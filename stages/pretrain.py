@@ -91,7 +91,10 @@ def train(
     step = pretrain.frame_step if kind.learns else 1
     clips = batches.load_streams(bench, "train", kind.inputs(streams), device, step)
     torch.manual_seed(draws)
-    encoders = {stream: backbones.build(bench.skeleton, settings.encoder, pretrain.dropout) for stream in streams}
+    encoders = {
+        stream: backbones.build(bench.skeleton, settings.encoder, pretrain.dropout)
+        for stream in streams
+    }
     augment = settings.augment.without(bench.without)
     views = ViewConfig(bench.skeleton, augment, settings.mask, settings.motion)
     method = kind(encoders, pretrain, views).to(device)

@@ -47,9 +47,15 @@ def main(plan: Plan) -> None:
             training.load_weights(weights[stream], encoder=network)
             judge = Bench(len(bench.classes), run, device, seed, own, saved)
             train, test = (batches.load(bench, part, stream, device) for part in ("train", "test"))
-            raw = (frozen.embeddings(network, train.x, judge), frozen.embeddings(network, test.x, judge))
+            raw = (
+                frozen.embeddings(network, train.x, judge),
+                frozen.embeddings(network, test.x, judge),
+            )
             scaled = frozen.standardised(*raw)
-            near = {k: evaluation.nearest(*scaled, train.labels, judge.classes, k) for k in how.neighbours}
+            near = {
+                k: evaluation.nearest(*scaled, train.labels, judge.classes, k)
+                for k in how.neighbours
+            }
             plain, free = results.cost(bench, network), results.cost(bench, network, classes=False)
             linear = {
                 name: frozen.linear_probe(of_train, of_test, train.labels, how, judge, name)

@@ -1,7 +1,7 @@
 """Encoders of one benchmark, fine-tuned on another.   runs/pretrain/…@<source> → runs/transfer/<transfer>
 
-Two steps, as at home: each encoder with a head of its own, then feature alignment on the two, frozen.
-Beside it the same network from scratch on the target.
+Two steps, as at home: each encoder with a head of its own, then feature alignment on the two,
+frozen. Beside it the same network from scratch on the target.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ def main(plan: Plan) -> None:
     run, seed, device = settings.run, settings.seed, settings.run.start()
     folders = {key: path for key, path in plan.reads.items() if key.startswith("pretrained_")}
     weights = {
-        stream: [Path(folder, stream, training.WEIGHTS) for folder in folders.values()] for stream in settings.streams
+        stream: [Path(folder, stream, training.WEIGHTS) for folder in folders.values()]
+        for stream in settings.streams
     }
     read = [path for those in weights.values() for path in those]
     with (
         tracking.run("transfer", transfer=name) as log,
-        training.resumable("transfer", name, of=(plan.settings, plan.code, bench.path, *read)) as checkpoint,
+        training.resumable(
+            "transfer", name, of=(plan.settings, plan.code, bench.path, *read)
+        ) as checkpoint,
     ):
         log.params({**plan.settings, **run.about(device)})
         log.data(bench, "train", "test")
@@ -64,7 +67,9 @@ def main(plan: Plan) -> None:
         for stream in settings.streams:
             judge = Bench(len(bench.classes), run, device, seed, OfStream(log, stream))
             saved = partial(checkpoint, within=stream)
-            of_stream, n = train(settings, bench, stream, weights[stream], judge, saved, plan.folder)
+            of_stream, n = train(
+                settings, bench, stream, weights[stream], judge, saved, plan.folder
+            )
             rows += of_stream
         about = {"seed": seed, **plan.about(), **run.about(device), "n_labelled": n}
         results.write(plan.folder, log, bench, rows, stage="transfer", source=home.name, **about)
@@ -102,7 +107,9 @@ def train(
     cost = results.fused_cost(bench, pair, aligned, a)
     judged["both.transferred"] = Judged(logits, fit.epochs, cost)
     left = out / stream
-    training.save_weights(left / training.WEIGHTS, first=pair[0], second=pair[1], classifier=aligned)
+    training.save_weights(
+        left / training.WEIGHTS, first=pair[0], second=pair[1], classifier=aligned
+    )
     return results.leave_part(left, bench, test, judged, stream), len(labels)
 
 

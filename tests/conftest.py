@@ -41,7 +41,8 @@ def _lively(net: nn.Module, x: Tensor) -> None:
 
 @pytest.fixture(scope="session")
 def lively() -> Callable[[nn.Module, Tensor], None]:
-    """lively(net, x): statistics of clips x, and no two biases alike, so that nothing can be left out unseen.
+    """lively(net, x): statistics of clips x, and no two biases alike, so that nothing can be left
+    out unseen.
 
     A network fresh from its initialisation gives nearly the same answer to everything.
     """
@@ -78,5 +79,7 @@ def client(own_store: None, warm_store: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pipeline takes minutes to be made: it comes first, and a second process does the rest meanwhile."""
+    """The pipeline takes minutes to be made: it comes first, and a second process does the rest
+    meanwhile.
+    """
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")

@@ -96,4 +96,7 @@ def test_the_reports_are_told_of_runs_that_are_planned_and_of_values_without_a_c
     assert told["defaults"]["distill.temperature"] == 8.0  # the benchmark's own τ
     assert told["defaults"]["mask.joints"] == 9
     for one in rows.expected(table["rows"]):
-        assert one.needed == (one.says["stage"] != "pretrain") and "tags.stage" in one.columns["search"]
+        assert (
+            one.needed == (one.says["stage"] != "pretrain")
+            and "tags.stage" in one.columns["search"]
+        )

@@ -68,7 +68,9 @@ def test_the_shear_has_a_unit_diagonal_and_fills_its_range(generator: Generator)
     ("axis", "start", "end"),
     [(0, [0.0, 1, 0], [0.0, 0, 1]), (1, [0.0, 0, 1], [1.0, 0, 0]), (2, [1.0, 0, 0], [0.0, 1, 0])],
 )
-def test_a_quarter_turn_takes_one_axis_to_the_next(axis: int, start: list[float], end: list[float]) -> None:
+def test_a_quarter_turn_takes_one_axis_to_the_next(
+    axis: int, start: list[float], end: list[float]
+) -> None:
     angles = torch.zeros(1, 3)
     angles[0, axis] = math.pi / 2
     found = augment.rotation(angles)[0] @ torch.tensor(start)
@@ -87,7 +89,9 @@ def test_rotations_are_applied_about_x_then_y_then_z() -> None:
 
 def test_rotations_keep_lengths_and_handedness(generator: Generator) -> None:
     turns = augment.sample(replace(OFF, rotate=180.0, tilt=90.0), 50, 4, generator).matrix
-    torch.testing.assert_close(turns @ turns.transpose(1, 2), EYE.expand(50, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        turns @ turns.transpose(1, 2), EYE.expand(50, 3, 3), atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50), atol=1e-5, rtol=0)
 
 
@@ -138,16 +142,24 @@ def test_the_matrix_acts_on_the_coordinates_of_every_joint(x: Tensor, generator:
         for t in (0, 11):
             for v in (0, 24):
                 for m in range(2):
-                    expected = [sum(float(matrix[n, i, j] * x[n, j, t, v, m]) for j in range(3)) for i in range(3)]
+                    expected = [
+                        sum(float(matrix[n, i, j] * x[n, j, t, v, m]) for j in range(3))
+                        for i in range(3)
+                    ]
                     assert found[n, :, t, v, m].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_draw_shears_first_and_then_turns() -> None:
     both = augment.sample(Augment(crop=0, flip=0), 5, 4, Generator().manual_seed(3)).matrix
-    # a rotation keeps the lengths of columns and the angles between them: what remains is the shear's
-    shear = augment.sample(Augment(crop=0, flip=0, rotate=0, tilt=0), 5, 4, Generator().manual_seed(3)).matrix
+    # a rotation keeps the lengths of columns and the angles between them: what remains is the
+    # shear's
+    shear = augment.sample(
+        Augment(crop=0, flip=0, rotate=0, tilt=0), 5, 4, Generator().manual_seed(3)
+    ).matrix
     assert not torch.allclose(both, shear, atol=1e-3)
-    torch.testing.assert_close(both.transpose(1, 2) @ both, shear.transpose(1, 2) @ shear, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        both.transpose(1, 2) @ both, shear.transpose(1, 2) @ shear, atol=1e-5, rtol=0
+    )
 
 
 def test_frames_are_taken_by_their_numbers(x: Tensor, generator: Generator) -> None:
@@ -176,7 +188,9 @@ def test_several_views_at_once_are_those_views_one_by_one(draw: str, generator: 
     one_by_one = torch.cat([augment.apply(both, augment.drawn(how, 12, view)) for view in views])
     together = augment.apply(both, augment.drawn(how, 12, *views))
     torch.testing.assert_close(together, one_by_one, rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match="draw: found 20 samples, expected one for each of 8 clips"):
+    with pytest.raises(
+        ValueError, match="draw: found 20 samples, expected one for each of 8 clips"
+    ):
         augment.apply(both, augment.drawn(how, 12, *views)[:20])
 
 
@@ -217,7 +231,9 @@ def test_the_same_seed_draws_the_same_and_another_does_not(draw: str, x: Tensor)
     assert not torch.equal(view(1), view(2))
 
 
-def test_a_draw_does_not_touch_the_random_numbers_of_others(x: Tensor, generator: Generator) -> None:
+def test_a_draw_does_not_touch_the_random_numbers_of_others(
+    x: Tensor, generator: Generator
+) -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -244,9 +260,13 @@ def test_switching_off_leaves_nothing_or_all() -> None:
 
 
 def test_bad_parameters_are_errors_that_name_the_key() -> None:
-    with pytest.raises(ValueError, match="without: found 'mirror', expected any of crop, shear, rotate, flip"):
+    with pytest.raises(
+        ValueError, match="without: found 'mirror', expected any of crop, shear, rotate, flip"
+    ):
         Augment().without(["flip", "mirror"])
-    with pytest.raises(ValueError, match="augment.draw: found 'epoch', expected one of sample, batch"):
+    with pytest.raises(
+        ValueError, match="augment.draw: found 'epoch', expected one of sample, batch"
+    ):
         Augment(draw="epoch")
     with pytest.raises(ValueError, match="augment.flip: found 1.5, expected a probability"):
         Augment(flip=1.5)
@@ -260,7 +280,8 @@ def test_proportions_scale_a_joint_alike_in_all_frames(generator: Generator) -> 
     assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor), rtol=1e-4)
     drawn = factor[:, 0, 0]
     assert 0.6 <= drawn.min() < 0.75 and 1.25 < drawn.max() <= 1.4
-    assert len(drawn.flatten().round(decimals=4).unique()) > 30  # of every joint, body and sample its own
+    # of every joint, body and sample its own
+    assert len(drawn.flatten().round(decimals=4).unique()) > 30
 
 
 def test_without_proportions_nothing_more_is_drawn(generator: Generator) -> None:

@@ -11,7 +11,15 @@ import pytest
 from asma import cli, plan
 from asma.plan import Plan
 
-PLAN = Plan("probe", {"recipe": "random", "benchmark": "toy"}, "random", {}, "out", {"seed": 3}, notes=["a note"])
+PLAN = Plan(
+    "probe",
+    {"recipe": "random", "benchmark": "toy"},
+    "random",
+    {},
+    "out",
+    {"seed": 3},
+    notes=["a note"],
+)
 
 
 def with_a_plan(told: Plan) -> None:
@@ -38,7 +46,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return written
 
 
-def test_main_is_given_the_plan_and_its_notes_are_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_is_given_the_plan_and_its_notes_are_said(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cli.run(with_a_plan)
     assert capsys.readouterr().out == "a note\nrandom@toy 3\n"
 

@@ -27,20 +27,31 @@ def student(depth: int = 5, classes: int = 60) -> Student:
     return Student(V2, classes, Distill(**{**vars(HOW), "layers": depth}))
 
 
-@pytest.mark.parametrize(("depth", "count"), [(2, 163_532), (3, 168_607), (5, 178_757), (7, 188_907)])
+@pytest.mark.parametrize(
+    ("depth", "count"), [(2, 163_532), (3, 168_607), (5, 178_757), (7, 188_907)]
+)
 def test_students_have_the_parameters_of_the_paper(depth: int, count: int) -> None:
     assert parameters(student(depth).encoder) == count
 
 
 @pytest.mark.parametrize(
     ("layers", "width", "dim", "channels"),
-    [(5, 16, 128, [16, 16, 16, 16, 128]), (1, 16, 128, [128]), (2, 8, 32, [8, 32]), (7, 4, 4, [4] * 7)],
+    [
+        (5, 16, 128, [16, 16, 16, 16, 128]),
+        (1, 16, 128, [128]),
+        (2, 8, 32, [8, 32]),
+        (7, 4, 4, [4] * 7),
+    ],
 )
-def test_all_blocks_are_equally_wide_but_the_last(layers: int, width: int, dim: int, channels: list[int]) -> None:
+def test_all_blocks_are_equally_wide_but_the_last(
+    layers: int, width: int, dim: int, channels: list[int]
+) -> None:
     how = Distill(**{**vars(HOW), "layers": layers, "width": width, "dim": dim})
     net = Student(V1, 3, how).eval()
     assert how.channels == channels
-    assert [block.graph.out_channels for block in net.encoder.blocks if isinstance(block, Block)] == channels
+    assert [
+        block.graph.out_channels for block in net.encoder.blocks if isinstance(block, Block)
+    ] == channels
     assert net(torch.zeros(1, 3, 6, 20, 1)).shape == (1, 3)
 
 
@@ -65,7 +76,14 @@ def test_a_student_has_five_blocks_without_stride_and_no_residual_on_the_first()
 def test_three_students_cost_the_multiplications_that_were_published() -> None:
     net = student().encoder
     macs = efficiency.count(net, torch.zeros(1, 3, 50, 25, 2))["macs"]
-    graph = sum(block.graph.out_channels for block in net.blocks if isinstance(block, Block)) * 3 * 25 * 25 * 50 * 2
+    graph = (
+        sum(block.graph.out_channels for block in net.blocks if isinstance(block, Block))
+        * 3
+        * 25
+        * 25
+        * 50
+        * 2
+    )
     assert 3 * macs / 1e9 == pytest.approx(1.363, abs=5e-4)
     assert 3 * (macs - graph) / 1e9 == pytest.approx(1.255, abs=5e-4)  # of the convolutions
 
@@ -90,7 +108,9 @@ def test_a_number_is_the_temperature_of_every_benchmark() -> None:
     assert how.temperatures["ntu60_xview"] == 9.0 and how.tau("ntu60_xview") == 4.0
     with pytest.raises(plan.ParamsError, match="distill.temperature"):
         plan.build({**section, "temperature": "by_set"}, Distill, "distill")
-    with pytest.raises(plan.ParamsError, match="distill.temperatures: found .*'ntu60_xsub'.*expected 'default'"):
+    with pytest.raises(
+        plan.ParamsError, match="distill.temperatures: found .*'ntu60_xsub'.*expected 'default'"
+    ):
         plan.build({**section, "temperatures": {"ntu60_xsub": 8.0}}, Distill, "distill")
 
 
@@ -108,5 +128,7 @@ def test_results_are_named_by_form_and_teacher(form: str, expected: list[str]) -
 
 
 def test_another_form_is_an_error() -> None:
-    with pytest.raises(ValueError, match="distill.form: found 'feature', expected one of logits, features, labels"):
+    with pytest.raises(
+        ValueError, match="distill.form: found 'feature', expected one of logits, features, labels"
+    ):
         Distill(**{**vars(HOW), "form": "feature"})

@@ -18,8 +18,14 @@ from asma.fusion import Alignment, FeatureAlignment
         (nn.BatchNorm1d(8), (1, 8), 16, 0),
     ],
 )
-def test_products_are_counted_as_by_hand(layer: nn.Module, shape: tuple[int, ...], params: int, macs: int) -> None:
-    assert efficiency.count(layer, torch.zeros(shape)) == {"params": params, "macs": macs, "flops": 2 * macs}
+def test_products_are_counted_as_by_hand(
+    layer: nn.Module, shape: tuple[int, ...], params: int, macs: int
+) -> None:
+    assert efficiency.count(layer, torch.zeros(shape)) == {
+        "params": params,
+        "macs": macs,
+        "flops": 2 * macs,
+    }
 
 
 @pytest.mark.parametrize(("shared", "maps"), [(True, 7), (False, 8)])
@@ -27,7 +33,8 @@ def test_attention_is_counted_as_by_hand(shared: bool, maps: int) -> None:
     S, D = 13, 32
     module = FeatureAlignment(D, Alignment(shared_output=shared))
     found = efficiency.count(module, torch.zeros(1, S, D), torch.zeros(1, S, D))
-    attention = 2 * 2 * S * S * D  # two modules, each queries × keys and weights × values, all heads together
+    # two modules, each queries × keys and weights × values, all heads together
+    attention = 2 * 2 * S * S * D
     assert found["macs"] == maps * S * D * D + attention
     assert found["params"] == maps * (D * D + D)
 
@@ -44,11 +51,16 @@ def test_counting_leaves_the_module_as_it_was(training: bool) -> None:
 def test_what_the_inputs_hold_does_not_matter(generator: Generator) -> None:
     net = backbones.build(skeleton.load("kinect_v1"), StackArchitecture(width=4))
     nobody = torch.zeros(1, 3, 8, 20, 2)
-    assert efficiency.count(net, nobody) == efficiency.count(net, torch.randn(nobody.shape, generator=generator))
+    assert efficiency.count(net, nobody) == efficiency.count(
+        net, torch.randn(nobody.shape, generator=generator)
+    )
 
 
-def test_latencies_are_the_median_and_the_slow_end_of_what_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = [*(0.5 for _ in range(3)), *(i / 1000 for i in range(1, 101))]  # seconds; the first three are warm-up
+def test_latencies_are_the_median_and_the_slow_end_of_what_the_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # seconds; the first three are warm-up
+    taken = [*(0.5 for _ in range(3)), *(i / 1000 for i in range(1, 101))]
     now: list[float] = [0.0]
     calls: list[int] = []
 

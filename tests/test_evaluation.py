@@ -35,7 +35,8 @@ def test_accuracy_is_the_share_of_all_samples(classes: int) -> None:
 
 
 def test_accuracy_is_no_mean_of_batch_means() -> None:
-    logits = np.array([[1, 0], [1, 0], [0, 1]], np.float32)  # a batch of two and one of one: means 100 and 0
+    # a batch of two and one of one: means 100 and 0
+    logits = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     assert evaluation.score(logits, np.array([0, 0, 0]))["accuracy"] == pytest.approx(100 * 2 / 3)
 
 
@@ -54,7 +55,9 @@ def test_logits_that_are_no_numbers_are_an_error_and_not_a_hit() -> None:
 
 
 def test_a_sample_is_put_into_its_class_only_where_that_is_strictly_ahead() -> None:
-    logits = np.array([[1.0, 2.0, 0.0], [2.0, 2.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]])
+    logits = np.array(
+        [[1.0, 2.0, 0.0], [2.0, 2.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.0]]
+    )
     assert evaluation.answers(logits, np.array([1, 0, 1, 2, 2])).tolist() == [1, 1, 0, 0, 0]
     every = np.random.default_rng(0).normal(size=(40, 6))
     assert (evaluation.answers(every, np.zeros(40, int)) == every.argmax(axis=1)).all()
@@ -63,11 +66,15 @@ def test_a_sample_is_put_into_its_class_only_where_that_is_strictly_ahead() -> N
 def test_adding_a_constant_to_a_samples_logits_changes_nothing() -> None:
     draw = np.random.default_rng(1)
     logits, labels = draw.normal(size=(30, 6)), draw.integers(0, 6, 30)
-    assert evaluation.score(logits + draw.normal(size=(30, 1)), labels) == evaluation.score(logits, labels)
+    assert evaluation.score(logits + draw.normal(size=(30, 1)), labels) == evaluation.score(
+        logits, labels
+    )
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    return float(sum(x * y for x, y in zip(a, b, strict=True))) / math.sqrt(float((a * a).sum() * (b * b).sum()))
+    return float(sum(x * y for x, y in zip(a, b, strict=True))) / math.sqrt(
+        float((a * a).sum() * (b * b).sum())
+    )
 
 
 def test_logits_agree_where_their_largest_is_in_one_place() -> None:
@@ -88,7 +95,9 @@ def test_the_nearest_neighbour_is_found_by_cosine(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("k", [2, 5, 12])
-def test_of_several_neighbours_the_majority_decides_and_then_their_similarity(k: int, generator: Generator) -> None:
+def test_of_several_neighbours_the_majority_decides_and_then_their_similarity(
+    k: int, generator: Generator
+) -> None:
     train, test = torch.randn(12, 4, generator=generator), torch.randn(40, 4, generator=generator)
     labels = torch.arange(12) % 3
     found = evaluation.nearest(train, test, labels, classes=4, k=k)
@@ -96,7 +105,9 @@ def test_of_several_neighbours_the_majority_decides_and_then_their_similarity(k:
     for n in range(40):
         near = sorted(range(12), key=lambda i: -cosine(test[n], train[i]))[:k]
         votes = [sum(int(labels[i]) == c for i in near) for c in range(4)]
-        together = [sum(cosine(test[n], train[i]) for i in near if labels[i] == c) for c in range(4)]
+        together = [
+            sum(cosine(test[n], train[i]) for i in near if labels[i] == c) for c in range(4)
+        ]
         order = sorted(range(3), key=lambda c: (votes[c], together[c]))
         ties += votes[order[-1]] == votes[order[-2]]
         assert found[n].argmax() == order[-1]
@@ -113,7 +124,9 @@ def test_opposite_neighbours_are_worth_their_vote_all_the_same() -> None:
 @pytest.mark.parametrize("k", [0, 7])
 def test_more_neighbours_than_there_are_recordings_is_an_error(k: int) -> None:
     x, labels = torch.ones(6, 2), torch.arange(6) % 2
-    with pytest.raises(ValueError, match=f"probe.neighbours: found {k}, expected 1 to 6, the number of training"):
+    with pytest.raises(
+        ValueError, match=f"probe.neighbours: found {k}, expected 1 to 6, the number of training"
+    ):
         evaluation.nearest(x, x, labels, classes=2, k=k)
     evaluation.nearest(x, x, labels, classes=2, k=6)
 
@@ -165,14 +178,18 @@ def test_the_same_logits_give_the_same_bytes_and_no_pickle(tmp_path: Path) -> No
 
 
 def test_a_pickle_in_a_file_of_logits_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "bad.npz", names=np.array(["a"], dtype=object), labels=np.zeros(1, np.int64))
+    np.savez(
+        tmp_path / "bad.npz", names=np.array(["a"], dtype=object), labels=np.zeros(1, np.int64)
+    )
     with pytest.raises(ValueError, match="allow_pickle"):
         evaluation.load_logits(tmp_path / "bad.npz")
 
 
 def test_two_lists_must_name_the_same_recordings_in_the_same_order() -> None:
     evaluation.same_recordings(["a", "b"], ["a", "b"], "here")
-    with pytest.raises(MismatchError, match="here: found logits of 1 recordings, expected 2: missing b"):
+    with pytest.raises(
+        MismatchError, match="here: found logits of 1 recordings, expected 2: missing b"
+    ):
         evaluation.same_recordings(["a", "b"], ["a"], "here")
     with pytest.raises(MismatchError, match="unexpected c"):
         evaluation.same_recordings(["a", "b"], ["a", "b", "c"], "here")
@@ -196,7 +213,10 @@ def test_a_decision_between_two_classes_is_one_number() -> None:
 
 def streams() -> dict[str, tuple[list[str], np.ndarray]]:
     draw = np.random.default_rng(2)
-    return {stream: (["a", "b", "c", "d"], draw.normal(size=(4, 3))) for stream in ("joint", "bone", "motion")}
+    return {
+        stream: (["a", "b", "c", "d"], draw.normal(size=(4, 3)))
+        for stream in ("joint", "bone", "motion")
+    }
 
 
 WEIGHTS = {"joint": 0.6, "bone": 0.6, "motion": 0.4}
@@ -208,7 +228,11 @@ def test_an_ensemble_is_the_weighted_sum_of_a_recordings_logits() -> None:
     assert names == ["a", "b", "c", "d"]
     for n in range(4):
         for c in range(3):
-            expected = 0.6 * parts["joint"][1][n, c] + 0.6 * parts["bone"][1][n, c] + 0.4 * parts["motion"][1][n, c]
+            expected = (
+                0.6 * parts["joint"][1][n, c]
+                + 0.6 * parts["bone"][1][n, c]
+                + 0.4 * parts["motion"][1][n, c]
+            )
             assert found[n, c] == pytest.approx(expected)
 
 

@@ -95,28 +95,40 @@ def test_the_runs_of_the_table_are_those_that_params_names(root: Path) -> None:
     ])  # fmt: skip
 
 
-def test_a_line_that_equals_a_row_is_that_row_and_lines_share_what_they_have_in_common(root: Path) -> None:
+def test_a_line_that_equals_a_row_is_that_row_and_lines_share_what_they_have_in_common(
+    root: Path,
+) -> None:
     lines = {f"{run.stage}/{run.recipe}": run for run in planning.lines(grid(root))}
     table = {f"{stage}/{recipe}" for stage, recipe, _ in grid(root).table}
     assert not lines.keys() & table
-    assert not any("mask.joints=9" in name or "temperature=8" in name or "draw=1" in name for name in lines)
+    assert not any(
+        "mask.joints=9" in name or "temperature=8" in name or "draw=1" in name for name in lines
+    )
     assert not any("seed=1" in name for name in lines)
     fused = lines["fuse/asma_pretrain+fuse.second=lowdeg_highmot_2"]
     assert fused.reads["first"] == f"runs/pretrain/lowdeg_highmot@{BENCHMARK}"  # the table's
     assert fused.reads["second"] == f"runs/ablations/pretrain/lowdeg_highmot_2@{BENCHMARK}"
-    assert fused.out == f"runs/ablations/fuse/asma_pretrain+fuse.second=lowdeg_highmot_2@{BENCHMARK}"
+    assert (
+        fused.out == f"runs/ablations/fuse/asma_pretrain+fuse.second=lowdeg_highmot_2@{BENCHMARK}"
+    )
     # what changes the judging alone stands on the table's encoders
     few = lines["finetune/random+finetune.labels=0.1"]
     assert few.reads["pretrained"] == f"runs/pretrain/random@{BENCHMARK}"
     student = lines["distill/asma_finetune+distill.layers=2+seed=2"]
     assert student.reads["fused"] == f"runs/ablations/fuse/asma_finetune+seed=2@{BENCHMARK}"
-    assert lines["fuse/asma_finetune+seed=2"].reads["first"].endswith(f"finetune/lowdeg_highmot+seed=2@{BENCHMARK}")
+    assert (
+        lines["fuse/asma_finetune+seed=2"]
+        .reads["first"]
+        .endswith(f"finetune/lowdeg_highmot+seed=2@{BENCHMARK}")
+    )
 
 
 def test_lines_come_after_what_they_read(root: Path) -> None:
     made = {run.out for run in grid(root).rows()}
     for run in planning.lines(grid(root)):
-        assert all(path in made or path.startswith("data/") for path in run.reads.values()), run.name
+        assert all(path in made or path.startswith("data/") for path in run.reads.values()), (
+            run.name
+        )
         made.add(run.out)
 
 
@@ -139,13 +151,18 @@ def test_streams_of_the_ablations_that_are_not_the_tables_are_runs_of_their_own(
 def test_the_plan_of_a_run_has_its_own_method_backbone_and_layout(root: Path) -> None:
     runs = plans(root)
     code = {name: set(run["code"]) for name, run in runs.items()}
-    trained, untrained = (code[f"pretrain/{name}@{BENCHMARK}"] for name in ("lowdeg_highmot", "random"))
+    trained, untrained = (
+        code[f"pretrain/{name}@{BENCHMARK}"] for name in ("lowdeg_highmot", "random")
+    )
     assert trained - untrained == {"asma/methods/asma.py", "asma/losses.py"}
     assert untrained - trained == {"asma/methods/untrained.py"}
     gin = code[f"probe/lowdeg_highmot+encoder.backbone=gin@{BENCHMARK}"]
     assert "asma/backbones/gin.py" in gin and "asma/backbones/stgcn.py" not in gin
     assert {"asma/layouts/kinect_v2.yaml"} == {f for f in trained if f.startswith("asma/layouts")}
-    assert not {file for files in code.values() for file in files} & {"asma/plan.py", "asma/tracking.py"}
+    assert not {file for files in code.values() for file in files} & {
+        "asma/plan.py",
+        "asma/tracking.py",
+    }
     assert not any(file.startswith("asma/report/") for name, files in code.items() for file in files
                    if not name.startswith(("table/", "ablations/")))  # fmt: skip
 
@@ -168,9 +185,13 @@ def test_an_edit_of_a_method_changes_its_own_pretrainings(root: Path) -> None:
         edited(root / "asma/methods/asma.py", '"spatial": losses', '"spatial": 2 * losses')
 
     changed = after(root, edit)
-    expected = {n for n, run in plans(root).items() if n.startswith("pretrain/") and run["like"] != "random"}
+    expected = {
+        n for n, run in plans(root).items() if n.startswith("pretrain/") and run["like"] != "random"
+    }
     assert changed == expected and f"pretrain/lowdeg_highmot@{BENCHMARK}" in changed
-    assert after(root, lambda: edited(root / "asma/methods/untrained.py", "PASSES = 3", "PASSES = 4")) == {
+    assert after(
+        root, lambda: edited(root / "asma/methods/untrained.py", "PASSES = 3", "PASSES = 4")
+    ) == {
         n for n, run in plans(root).items() if n.startswith("pretrain/") and run["like"] == "random"
     }
 
@@ -191,23 +212,38 @@ def test_an_edit_of_the_report_changes_the_table_and_the_ablations_alone(root: P
 
 def test_an_edit_of_a_data_set_changes_its_own_runs(root: Path) -> None:
     changed = after(root, lambda: change(root / "datasets" / "demo_pku.yaml", person="subject"))
-    assert changed == {"parse/demo_pku", "prepare/demo_pku", "motion/demo_pku", "split/demo_pku_xsub"} - {
+    assert changed == {
+        "parse/demo_pku",
+        "prepare/demo_pku",
+        "motion/demo_pku",
+        "split/demo_pku_xsub",
+    } - {
         "motion/demo_pku"  # which reads nothing of the set
     }
-    split = after(root, lambda: change(root / "datasets" / "demo_ntu.yaml", splits__xsub__train=[1, 2]))
+    split = after(
+        root, lambda: change(root / "datasets" / "demo_ntu.yaml", splits__xsub__train=[1, 2])
+    )
     assert split == {"split/demo_ntu_xsub"}
     assert after(root, lambda: change(root / "datasets" / "pku1.yaml", bodies=1)) == set()
 
 
 def test_an_edit_of_a_docstring_or_a_comment_changes_nothing(root: Path) -> None:
     def edit() -> None:
-        edited(root / "asma/methods/asma.py", '"""L1 and L2 of Eq. 8', '"""Both losses, L1 and L2 of Eq. 8')
-        edited(root / "asma/protocols/finetuned.py", "from __future__", "# a comment\nfrom __future__")
+        edited(
+            root / "asma/methods/asma.py",
+            '"""L1 and L2 of Eq. 8',
+            '"""Both losses, L1 and L2 of Eq. 8',
+        )
+        edited(
+            root / "asma/protocols/finetuned.py", "from __future__", "# a comment\nfrom __future__"
+        )
 
     assert after(root, edit) == set()
 
 
-def test_a_new_method_changes_nothing_until_a_recipe_uses_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_method_changes_nothing_until_a_recipe_uses_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = methods.find
 
     def add() -> None:
@@ -215,9 +251,13 @@ def test_a_new_method_changes_nothing_until_a_recipe_uses_it(root: Path, monkeyp
         (root / "asma/methods/toy.py").write_text(toy)
         word = '"untrained": "asma.methods.untrained:Untrained",'
         edited(root / "asma/methods/__init__.py", word, f'{word}\n    "toy": "tests.toy:Toy",')
-        (root / "recipes/toy.yaml").write_text("row: {name: Toy, kind: self-supervised}\npretrain: {method: toy}\n")
+        (root / "recipes/toy.yaml").write_text(
+            "row: {name: Toy, kind: self-supervised}\npretrain: {method: toy}\n"
+        )
         monkeypatch.setitem(methods.METHODS, "toy", "asma.methods.toy:Toy")
-        monkeypatch.setattr(methods, "find", lambda name: find("untrained" if name == "toy" else name))
+        monkeypatch.setattr(
+            methods, "find", lambda name: find("untrained" if name == "toy" else name)
+        )
 
     assert after(root, add) == set()
     encoders = ["lowdeg_highmot", "highdeg_lowmot", "random", "toy"]
@@ -235,8 +275,11 @@ def test_a_new_method_changes_nothing_until_a_recipe_uses_it(root: Path, monkeyp
         ("probe__epochs", 3, {"probe", "fuse", "ablations"}),
     ],
 )
-def test_a_value_changes_the_stages_that_read_it(root: Path, key: str, value: Any, stages: set[str]) -> None:
-    # the ablations say the values they vary and the epochs; a line named by this key has another name now
+def test_a_value_changes_the_stages_that_read_it(
+    root: Path, key: str, value: Any, stages: set[str]
+) -> None:
+    # the ablations say the values they vary and the epochs; a line named by this key has another
+    # name now
     changed = after(root, lambda: change(root / "params.yaml", **{key: value}))
     word = key.replace("__", ".")
     assert {name.partition("/")[0] for name in changed if word not in name} == stages
@@ -253,19 +296,33 @@ def test_a_recipe_is_changed_alone(root: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"benchmarks": ["demo_ntu_xsb"]}, "benchmarks: found 'demo_ntu_xsb', expected 'demo_ntu_xsub'"),
+        (
+            {"benchmarks": ["demo_ntu_xsb"]},
+            "benchmarks: found 'demo_ntu_xsb', expected 'demo_ntu_xsub'",
+        ),
         ({"splits__demo_ntu_xsub": "demo"}, "splits.demo_ntu_xsub: found 'demo', expected"),
-        ({"encoders": ["lowdeg_highmot", "random"]}, "encoders: found .*, expected 'highdeg_lowmot' among them"),
-        ({"encoders": ["lowdeg_highmot", "highdeg_lowmot", "randm"]}, "recipe 'randm': expected 'random'"),
+        (
+            {"encoders": ["lowdeg_highmot", "random"]},
+            "encoders: found .*, expected 'highdeg_lowmot' among them",
+        ),
+        (
+            {"encoders": ["lowdeg_highmot", "highdeg_lowmot", "randm"]},
+            "recipe 'randm': expected 'random'",
+        ),
         ({"distill__teachers": ["frozen"]}, r"distill\.teachers: found 'frozen', expected"),
         ({"export__teachers": ["frozen"]}, r"export\.teachers: found 'frozen', expected"),
         ({"seed": -1}, "seed: found -1, expected an integer of 0 or more"),
-        ({"transfers": {"x": {"source": "demo_ntu_xsub"}}}, r"transfers\.x: found .*, expected a source and a target"),
+        (
+            {"transfers": {"x": {"source": "demo_ntu_xsub"}}},
+            r"transfers\.x: found .*, expected a source and a target",
+        ),
         ({"encoder__backbone": "stgn"}, r"encoder\.backbone: found 'stgn', expected one of stgcn"),
         ({"mask__jointz": 3}, r"params\.yaml: mask: unknown key 'jointz'; expected 'joints'"),
     ],
 )
-def test_what_does_not_fit_is_named_before_anything_runs(root: Path, values: dict[str, Any], said: str) -> None:
+def test_what_does_not_fit_is_named_before_anything_runs(
+    root: Path, values: dict[str, Any], said: str
+) -> None:
     change(root / "params.yaml", **values)
     with pytest.raises(ParamsError, match=said):
         made = grid(root)

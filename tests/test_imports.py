@@ -32,7 +32,12 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_closure_has_what_is_imported_and_no_leaves(root: Path) -> None:
     code = Code(root)
-    assert code.closure("stages/one.py") == ["asma/lazy.py", "asma/low.py", "asma/mid/__init__.py", "stages/one.py"]
+    assert code.closure("stages/one.py") == [
+        "asma/lazy.py",
+        "asma/low.py",
+        "asma/mid/__init__.py",
+        "stages/one.py",
+    ]
     assert code.closure("stages/two.py") == ["asma/low.py", "stages/two.py"]
     assert "asma/mid/row.py" in code.closure("stages/two.py", code.path("asma.mid.row"))
     with pytest.raises(ValueError, match=r"asma\.gone: found no such module"):

@@ -47,7 +47,9 @@ def test_barlow_twins_equals_the_naive_form_in_value_and_gradient(
         torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
 
 
-def test_barlow_twins_through_the_standardisation_has_the_naive_gradient(generator: Generator) -> None:
+def test_barlow_twins_through_the_standardisation_has_the_naive_gradient(
+    generator: Generator,
+) -> None:
     raw, other = (z.requires_grad_() for z in embeddings(generator, torch.float32))
 
     def slow(z: Tensor) -> Tensor:
@@ -79,7 +81,9 @@ def test_a_dimension_said_twice_costs_lambda_for_each_place_off_the_diagonal() -
     assert losses.barlow_twins(z, z, 0.25).item() == pytest.approx(0.25 * 2)
 
 
-def test_the_order_of_the_batch_and_of_the_two_embeddings_does_not_matter(generator: Generator) -> None:
+def test_the_order_of_the_batch_and_of_the_two_embeddings_does_not_matter(
+    generator: Generator,
+) -> None:
     a, b = embeddings(generator)
     shuffled = torch.randperm(6, generator=generator)
     expected = losses.barlow_twins(a, b, 0.3)
@@ -87,7 +91,8 @@ def test_the_order_of_the_batch_and_of_the_two_embeddings_does_not_matter(genera
     torch.testing.assert_close(losses.barlow_twins(b, a, 0.3), expected)
     columns = torch.randperm(5, generator=generator)
     torch.testing.assert_close(losses.barlow_twins(a[:, columns], b[:, columns], 0.3), expected)
-    assert not torch.isclose(losses.barlow_twins(a[shuffled], b, 0.3), expected)  # but pairs must stay pairs
+    # but pairs must stay pairs
+    assert not torch.isclose(losses.barlow_twins(a[shuffled], b, 0.3), expected)
 
 
 def test_standardise_is_batch_normalisation_without_weights(generator: Generator) -> None:
@@ -98,7 +103,9 @@ def test_standardise_is_batch_normalisation_without_weights(generator: Generator
 def test_standardised_columns_are_blind_to_scale_and_shift(generator: Generator) -> None:
     z = torch.randn(16, 7, generator=generator)
     changed = z * torch.linspace(0.5, 50, 7) + torch.linspace(-3, 3, 7)
-    torch.testing.assert_close(losses.standardise(changed), losses.standardise(z), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        losses.standardise(changed), losses.standardise(z), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_sixteen_bit_embeddings_are_standardised_in_full_precision(generator: Generator) -> None:
@@ -108,7 +115,9 @@ def test_sixteen_bit_embeddings_are_standardised_in_full_precision(generator: Ge
     torch.testing.assert_close(found, losses.standardise(z.float()))
 
 
-def test_equation_5_to_the_letter_scales_columns_and_leaves_their_mean(generator: Generator) -> None:
+def test_equation_5_to_the_letter_scales_columns_and_leaves_their_mean(
+    generator: Generator,
+) -> None:
     z = torch.randn(6, 5, generator=generator) + 1
     found = losses.standardise(z, centre=False)
     for i in range(5):
@@ -122,20 +131,29 @@ def test_equation_5_to_the_letter_gives_the_matrix_of_the_paper(generator: Gener
     for i in range(5):
         for j in range(5):
             top = sum(float(a[n, i] * b[n, j]) for n in range(6))
-            lengths = math.sqrt(sum(float(v) ** 2 for v in a[:, i])) * math.sqrt(sum(float(v) ** 2 for v in b[:, j]))
+            lengths = math.sqrt(sum(float(v) ** 2 for v in a[:, i])) * math.sqrt(
+                sum(float(v) ** 2 for v in b[:, j])
+            )
             assert found[i, j].item() == pytest.approx(top / lengths, abs=1e-5)
 
 
-def test_without_centring_a_constant_part_stays_and_the_loss_cannot_vanish(generator: Generator) -> None:
-    # Eq. 5 as printed and the code of the method's family differ: a shift of the embedding counts in the one only.
+def test_without_centring_a_constant_part_stays_and_the_loss_cannot_vanish(
+    generator: Generator,
+) -> None:
+    # Eq. 5 as printed and the code of the method's family differ: a shift of the embedding counts
+    # in the one only.
     z = hadamard()
     shifted = z + 10
     centred, literal = (losses.standardise(shifted, centre) for centre in (True, False))
     assert losses.barlow_twins(centred, centred, 1.0).item() == pytest.approx(0, abs=1e-4)
     # off the diagonal every entry is 100 / 101: mean² over mean square
-    assert losses.barlow_twins(literal, literal, 1.0).item() == pytest.approx(4 * 3 * (100 / 101) ** 2, rel=1e-4)
+    assert losses.barlow_twins(literal, literal, 1.0).item() == pytest.approx(
+        4 * 3 * (100 / 101) ** 2, rel=1e-4
+    )
     # the two agree where the mean is zero already
-    torch.testing.assert_close(losses.standardise(z, False), losses.standardise(z), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        losses.standardise(z, False), losses.standardise(z), atol=1e-4, rtol=0
+    )
 
 
 def softmax(row: list[float]) -> list[float]:
@@ -163,7 +181,9 @@ def test_distillation_equals_the_divergence_written_out(
 
 
 @pytest.mark.parametrize("direction", losses.DIRECTIONS)
-def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn(direction: str, generator: Generator) -> None:
+def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn(
+    direction: str, generator: Generator
+) -> None:
     teacher = torch.randn(4, 5, generator=generator)
     student = (teacher + 3).requires_grad_()  # a constant changes no class
     loss = losses.distillation(student, teacher, 4.0, direction)
@@ -176,7 +196,9 @@ def test_by_default_the_divergence_is_forward_and_tempers_both(generator: Genera
     expected = losses.distillation(student, teacher, 3.0, "forward", "both", False)
     assert torch.equal(losses.distillation(student, teacher, 3.0), expected)
     assert not torch.isclose(losses.distillation(student, teacher, 3.0, "reverse"), expected)
-    assert not torch.isclose(losses.distillation(student, teacher, 3.0, tempered="teacher"), expected)
+    assert not torch.isclose(
+        losses.distillation(student, teacher, 3.0, tempered="teacher"), expected
+    )
 
 
 @pytest.mark.parametrize("words", [{"direction": "backward"}, {"tempered": "student"}])
@@ -193,10 +215,14 @@ def test_feature_distillation_equals_one_less_the_cosine_written_out(generator: 
         product = sum(float(a) * float(b) for a, b in zip(student[n], teacher[n], strict=True))
         lengths = [math.sqrt(sum(float(v) ** 2 for v in row)) for row in (student[n], teacher[n])]
         total += 1 - product / (lengths[0] * lengths[1])
-    assert losses.feature_distillation(student, teacher).item() == pytest.approx(total / 4, rel=1e-5)
+    assert losses.feature_distillation(student, teacher).item() == pytest.approx(
+        total / 4, rel=1e-5
+    )
 
 
-def test_feature_distillation_is_blind_to_the_length_of_each_embedding(generator: Generator) -> None:
+def test_feature_distillation_is_blind_to_the_length_of_each_embedding(
+    generator: Generator,
+) -> None:
     student, teacher = torch.randn(2, 4, 5, generator=generator)
     expected = losses.feature_distillation(student, teacher)
     scale = torch.tensor([0.01, 1.0, 7.0, 300.0])[:, None]

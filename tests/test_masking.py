@@ -12,10 +12,16 @@ from asma.masking import Mask
 
 SKELETON = skeleton.load("kinect_v2")
 DEGREE = SKELETON.degree.tolist()
-# weights by degree, and the share of draws of 9 distinct joints that hold a joint of degree 1, 2, 3, 4 (a simulation)
+# weights by degree, and the share of draws of 9 distinct joints that hold a joint of degree 1, 2,
+# 3, 4 (a simulation)
 CHOICES = [
     ("high", "complement", {d: d / 48 for d in (1, 2, 3, 4)}, (0.209, 0.379, 0.511, 0.616)),
-    ("low", "complement", {d: (1 - d / 48) / 24 for d in (1, 2, 3, 4)}, (0.366, 0.359, 0.354, 0.347)),
+    (
+        "low",
+        "complement",
+        {d: (1 - d / 48) / 24 for d in (1, 2, 3, 4)},
+        (0.366, 0.359, 0.354, 0.347),
+    ),
     ("low", "inverse", {d: 1 / d for d in (1, 2, 3, 4)}, (0.548, 0.325, 0.230, 0.176)),
     ("low", "reverse", {d: 5 - d for d in (1, 2, 3, 4)}, (0.443, 0.355, 0.250, 0.135)),
     ("random", "complement", {d: 1 / 25 for d in (1, 2, 3, 4)}, (0.36, 0.36, 0.36, 0.36)),
@@ -24,7 +30,9 @@ IDS = [f"{degree}-{low}" for degree, low, _, _ in CHOICES]
 
 
 def inclusion(weight: dict[int, float], draws: int) -> dict[int, float]:
-    """Share of draws that hold a joint of each degree: all ways of drawing one joint after the other, by degree."""
+    """Share of draws that hold a joint of each degree: all ways of drawing one joint after the
+    other, by degree.
+    """
     degrees = sorted(weight)
     start = tuple(DEGREE.count(d) for d in degrees)
 
@@ -80,7 +88,9 @@ def test_nine_joints_are_hidden_as_often_as_their_degree_says(
 
 
 @pytest.mark.parametrize("degree", masking.DEGREES)
-def test_as_many_joints_as_asked_for_are_hidden_and_the_rest_ascends(degree: str, generator: Generator) -> None:
+def test_as_many_joints_as_asked_for_are_hidden_and_the_rest_ascends(
+    degree: str, generator: Generator
+) -> None:
     for n in (0, 1, 9, 24):
         kept = masking.choose_joints(degree, Mask(joints=n), SKELETON, generator).tolist()
         assert len(kept) == 25 - n
@@ -95,7 +105,9 @@ def test_the_multiset_of_pstl_hides_fewer_as_duplicates_collapse(
     expected = sum(1 - comb(48 - d, draws) / comb(48, draws) for d in DEGREE)
     assert expected == pytest.approx(published, abs=0.01)  # found by simulation
     how = Mask(joints=draws, joint_draw="pstl_multiset")
-    counts = [len(hidden(masking.choose_joints("high", how, SKELETON, generator))) for _ in range(2000)]
+    counts = [
+        len(hidden(masking.choose_joints("high", how, SKELETON, generator))) for _ in range(2000)
+    ]
     assert max(counts) <= draws
     assert sum(counts) / len(counts) == pytest.approx(expected, abs=0.08)
 
@@ -111,12 +123,16 @@ def test_the_multiset_holds_a_joint_as_often_as_its_degree(generator: Generator)
 
 
 def test_the_multiset_is_for_high_degrees_only(generator: Generator) -> None:
-    with pytest.raises(ValueError, match="mask.joint_draw: pstl_multiset is defined for high-degree joints only"):
+    with pytest.raises(
+        ValueError, match="mask.joint_draw: pstl_multiset is defined for high-degree joints only"
+    ):
         masking.choose_joints("low", Mask(joint_draw="pstl_multiset"), SKELETON, generator)
 
 
 @pytest.mark.parametrize(("motion", "first"), [("high", True), ("low", False)])
-def test_exactly_the_frames_that_move_most_or_least_are_hidden(motion: str, first: bool, generator: Generator) -> None:
+def test_exactly_the_frames_that_move_most_or_least_are_hidden(
+    motion: str, first: bool, generator: Generator
+) -> None:
     scores = torch.rand(5, 20, generator=generator)
     kept = masking.choose_frames(motion, Mask(frames=6), scores, generator)
     assert kept.shape == (5, 14)
@@ -141,12 +157,16 @@ def test_random_frames_do_not_look_at_the_scores(generator: Generator) -> None:
     assert len({tuple(row) for row in kept.tolist()}) > 50  # each sample for itself
 
 
-def test_extra_random_frames_go_at_the_same_positions_for_the_whole_batch(generator: Generator) -> None:
+def test_extra_random_frames_go_at_the_same_positions_for_the_whole_batch(
+    generator: Generator,
+) -> None:
     scores = torch.rand(4, 20, generator=generator)
     first = masking.choose_frames("high", Mask(frames=5), scores, generator)
     dropped = set()
     for _ in range(50):
-        kept = masking.choose_frames("high", Mask(frames=5, extra_random_frames=3), scores, generator)
+        kept = masking.choose_frames(
+            "high", Mask(frames=5, extra_random_frames=3), scores, generator
+        )
         assert kept.shape == (4, 12)
         places = [[first[n].tolist().index(t) for t in kept[n].tolist()] for n in range(4)]
         assert places == [sorted(places[0])] * 4
@@ -158,7 +178,9 @@ def test_zeroing_joints_clears_those_that_are_not_kept(generator: Generator) -> 
     x = torch.randn(2, 3, 4, 6, 2, generator=generator)
     found = masking.zero_joints(x, torch.tensor([1, 4]))
     for v in range(6):
-        assert torch.equal(found[:, :, :, v], x[:, :, :, v] if v in (1, 4) else torch.zeros(2, 3, 4, 2))
+        assert torch.equal(
+            found[:, :, :, v], x[:, :, :, v] if v in (1, 4) else torch.zeros(2, 3, 4, 2)
+        )
 
 
 def test_zeroing_frames_clears_those_that_are_not_kept(generator: Generator) -> None:
@@ -206,9 +228,14 @@ def test_hiding_everything_is_an_error() -> None:
 
 
 def test_a_number_behind_the_name_says_which_of_its_kind() -> None:
-    assert masking.strategy("lowdeg_highmot_2") == masking.strategy("lowdeg_highmot") == ("low", "high")
+    assert (
+        masking.strategy("lowdeg_highmot_2")
+        == masking.strategy("lowdeg_highmot")
+        == ("low", "high")
+    )
     assert [
-        masking.number(name) for name in ("lowdeg_highmot", "lowdeg_highmot_2", "random", "randomdeg_lowmot_12")
+        masking.number(name)
+        for name in ("lowdeg_highmot", "lowdeg_highmot_2", "random", "randomdeg_lowmot_12")
     ] == [
         1,
         2,

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("own_store")
 
 
-def test_without_dvc_the_store_is_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dvc_the_store_is_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DVC_ROOT")
     monkeypatch.chdir(tmp_path)
     assert mlflow_store.place() == (
@@ -26,7 +28,9 @@ def test_without_dvc_the_store_is_in_the_working_folder(tmp_path: Path, monkeypa
     )
 
 
-def test_a_relative_database_in_the_environment_means_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_database_in_the_environment_means_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     monkeypatch.chdir("/")
     assert mlflow_store.place() == (
@@ -103,7 +107,9 @@ def test_a_shell_between_dvc_and_a_stage_makes_no_reproduction_of_its_own() -> N
     ask = f"{sys.executable} -P -c 'from asma import mlflow_store as s; print(s.reproduction())'"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "probe@random"}
     said = [  # a shell is replaced by the only command it has, and waits for one of several
-        subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            ["sh", "-c", command], env=environment, capture_output=True, text=True, check=True
+        ).stdout
         for command in (ask, f"{ask}; true", f"{ask}; true")
     ]
     assert len(set(said)) == 1

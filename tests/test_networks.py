@@ -36,8 +36,12 @@ def test_networks_come_back_as_they_were_left(tmp_path: Path, x: Tensor) -> None
     training.save_weights(tmp_path / "encoder", encoder=first)
     training.save_weights(tmp_path / "fused", first=first, second=second, classifier=classifier)
     training.save_weights(tmp_path / "student", student=student)
-    torch.testing.assert_close(networks.encoder(SKELETON, HOW, tmp_path / "encoder").eval()(x), first.eval()(x))
-    torch.testing.assert_close(networks.teacher(*OF, HOW, alignment, tmp_path / "fused").eval()(x), fused.eval()(x))
+    torch.testing.assert_close(
+        networks.encoder(SKELETON, HOW, tmp_path / "encoder").eval()(x), first.eval()(x)
+    )
+    torch.testing.assert_close(
+        networks.teacher(*OF, HOW, alignment, tmp_path / "fused").eval()(x), fused.eval()(x)
+    )
     found = networks.student(*OF, HOW, DISTILL, tmp_path / "student")
     torch.testing.assert_close(found.eval()(x), student.eval()(x))
 

@@ -106,7 +106,11 @@ def test_one_recipe_leaves_the_others_as_they_were(root: Path) -> None:
     before = project.config("one", "small").values
     project.config("one+train.inner.width=9", "small")
     project.config("two", "tiny")
-    assert Project(root).config("one", "small").values == before == project.config("one", "small").values
+    assert (
+        Project(root).config("one", "small").values
+        == before
+        == project.config("one", "small").values
+    )
 
 
 def test_a_value_given_for_all_budgets_holds_for_all_and_says_so(root: Path) -> None:
@@ -153,7 +157,9 @@ def test_a_mistake_is_named_with_file_and_key(
     assert said in str(caught.value)
 
 
-def test_a_recipe_a_budget_and_a_set_that_are_not_there_are_named_with_the_nearest(root: Path) -> None:
+def test_a_recipe_a_budget_and_a_set_that_are_not_there_are_named_with_the_nearest(
+    root: Path,
+) -> None:
     project = Project(root)
     with pytest.raises(ParamsError, match="recipe 'tow': expected 'two'"):
         project.config("tow")
@@ -162,7 +168,9 @@ def test_a_recipe_a_budget_and_a_set_that_are_not_there_are_named_with_the_neare
     with pytest.raises(ParamsError, match=r"datasets: found 'tyo', expected 'toy'"):
         project.dataset("tyo")
     (root / "datasets" / "toy.yaml").write_text(FILES["datasets/toy.yaml"].replace("small", "smal"))
-    with pytest.raises(ParamsError, match=r"datasets/toy\.yaml: budget: found 'smal', expected 'small'"):
+    with pytest.raises(
+        ParamsError, match=r"datasets/toy\.yaml: budget: found 'smal', expected 'small'"
+    ):
         Project(root).dataset("toy")
 
 
@@ -186,8 +194,38 @@ def test_a_file_that_cannot_be_read_is_named(root: Path, text: bytes, said: str)
 
 @pytest.mark.parametrize(
     "word",
-    ["on", "off", "yes", "no", "y", "N", "true", "False", "true_distance", "falsey", "~", "null", "none"]
-    + ["010", "08", "-7", "+3", "0x1F", "0o17", "12:30", "1e-3", "1.", ".5", "-2.5E+4", ".inf", "1.2.3", "''", "'1'"],
+    [
+        "on",
+        "off",
+        "yes",
+        "no",
+        "y",
+        "N",
+        "true",
+        "False",
+        "true_distance",
+        "falsey",
+        "~",
+        "null",
+        "none",
+    ]
+    + [
+        "010",
+        "08",
+        "-7",
+        "+3",
+        "0x1F",
+        "0o17",
+        "12:30",
+        "1e-3",
+        "1.",
+        ".5",
+        "-2.5E+4",
+        ".inf",
+        "1.2.3",
+        "''",
+        "'1'",
+    ],
 )
 def test_a_value_is_what_dvc_takes_it_for(root: Path, word: str) -> None:
     (root / "params.yaml").write_text(f"train: {{rate: {word}, epochs: 1}}\n")
@@ -198,7 +236,13 @@ def test_a_value_is_what_dvc_takes_it_for(root: Path, word: str) -> None:
 
 
 def test_words_and_their_spelling_are_inverse() -> None:
-    for text in ("mask.joints=7", "a.b=0.1+c=true+d=word", "streams=joint,bone", "streams=joint", ""):
+    for text in (
+        "mask.joints=7",
+        "a.b=0.1+c=true+d=word",
+        "streams=joint,bone",
+        "streams=joint",
+        "",
+    ):
         assert params.spelled(params.words(text)) == text
     assert params.words("default") == {}
     assert params.words("streams=joint,bone+x=1e-3") == {"streams": ["joint", "bone"], "x": 0.001}

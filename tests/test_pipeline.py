@@ -1,6 +1,7 @@
 """The whole pipeline at a tiny scale, through `dvc repro` itself, in a repository of its own.
 
-It is made once (`built`, some minutes); a test that changes something gets a copy of it (`project`).
+It is made once (`built`, some minutes); a test that changes something gets a copy of it
+(`project`).
 """
 
 from __future__ import annotations
@@ -43,9 +44,17 @@ HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 TRANSFER = f"transfer@{BENCHMARK}_to_{TARGET}"
 EXPORT = f"export@finetune-{BENCHMARK}"
 
-# What makes the demonstration tiny: three subjects, two of them to train on, short clips, and an epoch or two.
+# What makes the demonstration tiny: three subjects, two of them to train on, short clips, and an
+# epoch or two.
 TINY: dict[str, dict[str, Any]] = {
-    "synthesize": {"subjects": 3, "replications": 1, "videos": 6, "instances": 8, "shortest": 20, "longest": 24},
+    "synthesize": {
+        "subjects": 3,
+        "replications": 1,
+        "videos": 6,
+        "instances": 8,
+        "shortest": 20,
+        "longest": 24,
+    },
     "prepare": {"frames": 20},
     "run": {"threads": 1},
     "pretrain": {"epochs": 2, "batch_size": 12, "warmup_epochs": 0},
@@ -53,7 +62,8 @@ TINY: dict[str, dict[str, Any]] = {
     "finetune": {"epochs": 1, "batch_size": 12},
     "fuse": {"fit": {"pretrain": {"epochs": 2}, "finetune": {"epochs": 2}}},
     "distill": {"epochs": 1, "batch_size": 12},
-    "export": {"forms": ["eager", "onnx_fp32", "onnx_int8"], "repeats": 3},  # compiling takes half a minute
+    # compiling takes half a minute
+    "export": {"forms": ["eager", "onnx_fp32", "onnx_int8"], "repeats": 3},
 }
 
 
@@ -123,9 +133,12 @@ class Project:
     def dvc(self, *arguments: str) -> Said:
         return self.do(sys.executable, "-m", "dvc", *arguments)
 
-    def stage(self, name: str, run: str, out: str | None = None, **changes: object) -> tuple[str, ...]:
-        """The command of a stage; with `out` by a plan like that of the run, but for the folder it writes and `changes`
-        of what it reads and of its settings by dotted names."""
+    def stage(
+        self, name: str, run: str, out: str | None = None, **changes: object
+    ) -> tuple[str, ...]:
+        """The command of a stage; with `out` by a plan like that of the run, but for the folder it
+        writes and `changes` of what it reads and of its settings by dotted names.
+        """
         file = self.path / "plan" / name / f"{run}.json"
         if out is not None:
             told = json.loads(file.read_text(encoding="utf-8"))
@@ -190,7 +203,11 @@ def make(path: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     for name in filter(None, listed.stdout.split("\0")):
-        if name == "dvc.lock" or name.startswith(("report/", "tests/")) or not (ROOT / name).is_file():
+        if (
+            name == "dvc.lock"
+            or name.startswith(("report/", "tests/"))
+            or not (ROOT / name).is_file()
+        ):
             continue
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, path / name)
@@ -268,12 +285,17 @@ def every_row() -> list[tuple[str, str, str, str, str]]:
             *(("distill", f"distilled_{of}", "student") for of in ("probed", "finetuned")),
         ]
         moved = [
-            *(("transfer", f"transferred_from_{BENCHMARK}", encoder) for encoder in (first, second, "both")),
+            *(
+                ("transfer", f"transferred_from_{BENCHMARK}", encoder)
+                for encoder in (first, second, "both")
+            ),
             ("transfer", "scratch", random),
         ]
         for benchmark, results in ((BENCHMARK, found), (TARGET, moved)):
             for stage, mode, encoder in results:
-                rows.append((benchmark, "ensemble" if stream == "2s" else stage, mode, encoder, stream))
+                rows.append(
+                    (benchmark, "ensemble" if stream == "2s" else stage, mode, encoder, stream)
+                )
     return [*rows, (BENCHMARK, "baseline", "ridge", "coordinates", "joint")]
 
 
@@ -288,7 +310,9 @@ def test_the_lock_is_short_and_names_no_code(built: tuple[Project, Said]) -> Non
     assert code == []
 
 
-def test_nothing_is_changed_in_a_fresh_clone_with_the_same_cache(built: tuple[Project, Said], tmp_path: Path) -> None:
+def test_nothing_is_changed_in_a_fresh_clone_with_the_same_cache(
+    built: tuple[Project, Said], tmp_path: Path
+) -> None:
     clone = Project(tmp_path / "clone")
     built[0].do("git", "clone", "--quiet", str(built[0].path), str(clone.path))
     clone.dvc("config", "--local", "cache.dir", str(built[0].path / ".dvc" / "cache"))
@@ -296,11 +320,18 @@ def test_nothing_is_changed_in_a_fresh_clone_with_the_same_cache(built: tuple[Pr
     assert "up to date" in clone.dvc("status").text
 
 
-def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(built: tuple[Project, Said]) -> None:
+def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(
+    built: tuple[Project, Said],
+) -> None:
     said = built[1].text
     table = said[said.index("Running stage 'table'") :]
     assert re.search(rf"{BENCHMARK} \(demonstration\) +joint +bone +2s", table)
-    for word in ("frozen ASMa", "student of fine-tuned ASMa", "ridge on raw coordinates", "training from scratch"):
+    for word in (
+        "frozen ASMa",
+        "student of fine-tuned ASMa",
+        "ridge on raw coordinates",
+        "training from scratch",
+    ):
         assert re.search(rf"{word} +\*?\d+\.\d", table)
     assert re.search(r"control: chance +8\.3", table)
     assert re.search(r"Fine-tuned ASMa [\d.]+ against ridge on raw coordinates [\d.]+: \w+", table)
@@ -308,25 +339,40 @@ def test_the_table_is_printed_with_where_it_lies_and_what_to_do_next(built: tupl
     assert "Four things to try next" in table
 
 
-def test_the_results_have_the_rows_that_the_parameters_imply_and_no_others(built: tuple[Project, Said]) -> None:
+def test_the_results_have_the_rows_that_the_parameters_imply_and_no_others(
+    built: tuple[Project, Said],
+) -> None:
     project = built[0]
     text = (project.path / "report" / "results.csv").read_text(encoding="utf-8")
     assert text.splitlines()[0] == COLUMNS
     rows = project.table()
-    found = [(row["benchmark"], row["stage"], row["mode"], row["encoder"], row["stream"]) for row in rows]
+    found = [
+        (row["benchmark"], row["stage"], row["mode"], row["encoder"], row["stream"]) for row in rows
+    ]
     assert Counter(found) == Counter(every_row())
     as_json = json.loads((project.path / "report" / "results.json").read_text(encoding="utf-8"))
     rows_of_json = as_json if isinstance(as_json, list) else as_json["results"]
-    assert [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in rows_of_json] == found
+    assert [
+        (r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in rows_of_json
+    ] == found
 
 
 def test_every_row_is_complete_and_within_reason(built: tuple[Project, Said]) -> None:
     for row in built[0].table():
         assert 0 <= float(row["accuracy"]) <= float(row["top5"]) <= 100
-        assert (int(row["n_train"]), int(row["n_test"])) == {BENCHMARK: (24, 12), TARGET: (32, 16)}[row["benchmark"]]
+        assert (int(row["n_train"]), int(row["n_test"])) == {BENCHMARK: (24, 12), TARGET: (32, 16)}[
+            row["benchmark"]
+        ]
         assert int(row["flops"]) == 2 * int(row["macs"]) > 0
         assert row["seed"] == "1"
-        epochs = {"linear": 2, "standardised": 2, "finetuned": 1, "aligned_probed": 2, "knn_20": 0, "ridge": 0}
+        epochs = {
+            "linear": 2,
+            "standardised": 2,
+            "finetuned": 1,
+            "aligned_probed": 2,
+            "knn_20": 0,
+            "ridge": 0,
+        }
         assert int(row["epochs"]) == epochs.get(row["mode"], int(row["epochs"]))
     params = {(row["mode"], row["stream"]): int(row["params"]) for row in built[0].table()}
     assert params["knn_1", "joint"] == 821_380
@@ -350,10 +396,16 @@ def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
                 folder = runs / stage / f"{word}@{BENCHMARK}" / stream
                 assert {path.name for path in folder.iterdir()} == {*files, "metrics.json"}, folder
     illustrated = runs / "illustrate" / BENCHMARK
-    assert {path.name for path in illustrated.iterdir()} == {"player.json", "figures.npz", "metrics.json"}
+    assert {path.name for path in illustrated.iterdir()} == {
+        "player.json",
+        "figures.npz",
+        "metrics.json",
+    }
     models = runs / "export" / f"asma_finetune@{BENCHMARK}" / "joint" / "models"
     assert {path.name for path in models.iterdir()} == {
-        f"{network}.{ending}" for network in ("teacher", "student") for ending in ("onnx", "int8.onnx")
+        f"{network}.{ending}"
+        for network in ("teacher", "student")
+        for ending in ("onnx", "int8.onnx")
     }
     for path in runs.rglob("metrics.json"):
         stage = path.relative_to(runs).parts[0]
@@ -361,24 +413,39 @@ def test_every_run_leaves_its_files(built: tuple[Project, Said]) -> None:
         assert told.get("stage", stage) == stage
         if stage == "export":  # the only one that measures the machine
             continue
-        assert not any("second" in key or "time" in key for key in told), f"{path} would change with the clock"
+        assert not any("second" in key or "time" in key for key in told), (
+            f"{path} would change with the clock"
+        )
 
 
-def test_the_networks_are_exported_and_every_form_is_measured_and_shown(built: tuple[Project, Said]) -> None:
+def test_the_networks_are_exported_and_every_form_is_measured_and_shown(
+    built: tuple[Project, Said],
+) -> None:
     path = built[0].path
-    told = json.loads((path / "runs" / "export" / f"asma_finetune@{BENCHMARK}" / "joint" / "metrics.json").read_text())
+    told = json.loads(
+        (
+            path / "runs" / "export" / f"asma_finetune@{BENCHMARK}" / "joint" / "metrics.json"
+        ).read_text()
+    )
     forms = ("eager", "onnx_fp32", "onnx_int8")
     assert [(row["model"], row["form"]) for row in told["models"]] == [
         (model, form) for model in ("teacher", "student") for form in forms
     ]
     assert told["unavailable"] == []
-    params = {(row["encoder"], row["mode"]): int(row["params"]) for row in built[0].table() if row["stream"] == "joint"}
+    params = {
+        (row["encoder"], row["mode"]): int(row["params"])
+        for row in built[0].table()
+        if row["stream"] == "joint"
+    }
     assert {row["model"]: row["params"] for row in told["models"]} == {
         "teacher": params["both", "aligned_finetuned"],
         "student": params["student", "distilled_finetuned"],
     }
     report = (path / "report" / "results.md").read_text(encoding="utf-8")
-    assert "## Efficiency on this machine" in report and "| student (finetune) | onnx_int8 | joint " in report
+    assert (
+        "## Efficiency on this machine" in report
+        and "| student (finetune) | onnx_int8 | joint " in report
+    )
     assert (path / "report" / "figures" / f"export_{BENCHMARK}.svg").is_file()
 
 
@@ -394,7 +461,8 @@ def test_nothing_is_left_to_resume_and_git_has_nothing_to_say(built: tuple[Proje
 def test_mlflow_has_one_finished_run_of_every_stage(built: tuple[Project, Said]) -> None:
     project = built[0]
     runs = project.logged()
-    assert Counter(run.info.run_name for run in runs) == Counter(every_stage()[1:])  # all but `plan`
+    # all but `plan`
+    assert Counter(run.info.run_name for run in runs) == Counter(every_stage()[1:])
     revision = project.do("git", "rev-parse", "HEAD~1").text.strip()
     for run in runs:
         name, tags = run.info.run_name, run.data.tags
@@ -430,16 +498,29 @@ def test_mlflow_has_parameters_curves_and_models(built: tuple[Project, Said]) ->
         float(row["accuracy"]) for row in project.table()
         if (row["mode"], row["encoder"], row["stream"]) == ("linear", "random", "bone")
     )  # fmt: skip
-    assert runs[f"probe@random-{BENCHMARK}"].data.metrics["bone.linear.accuracy"] == pytest.approx(accuracy, abs=0.01)
+    assert runs[f"probe@random-{BENCHMARK}"].data.metrics["bone.linear.accuracy"] == pytest.approx(
+        accuracy, abs=0.01
+    )
     versions = client.search_model_versions("name='student'")
-    assert [version.run_id for version in versions] == [runs[f"export@finetune-{BENCHMARK}"].info.run_id]
+    assert [version.run_id for version in versions] == [
+        runs[f"export@finetune-{BENCHMARK}"].info.run_id
+    ]
 
 
 def test_a_second_repro_runs_nothing_and_changes_nothing(project: Project) -> None:
-    before = digests(project.path / "runs") | digests(project.path / "data") | digests(project.path / "report")
+    before = (
+        digests(project.path / "runs")
+        | digests(project.path / "data")
+        | digests(project.path / "report")
+    )
     said = project.do(sys.executable, "-m", "asma.repro")
     assert said.ran == []
-    assert digests(project.path / "runs") | digests(project.path / "data") | digests(project.path / "report") == before
+    assert (
+        digests(project.path / "runs")
+        | digests(project.path / "data")
+        | digests(project.path / "report")
+        == before
+    )
     assert project.do("git", "status", "--porcelain").text == ""
     assert "frozen ASMa" in said.text
     assert len(project.logged()) == len(every_stage()[1:])
@@ -447,16 +528,18 @@ def test_a_second_repro_runs_nothing_and_changes_nothing(project: Project) -> No
 
 def test_a_stage_run_again_by_hand_gives_the_same_bytes(project: Project) -> None:
     run = f"lowdeg_highmot@{BENCHMARK}"
-    before = {stage: digests(project.path / "runs" / stage / run) for stage in ("pretrain", "finetune")}
+    before = {
+        stage: digests(project.path / "runs" / stage / run) for stage in ("pretrain", "finetune")
+    }
     for stage, digest in before.items():
         shutil.rmtree(project.path / "runs" / stage / run)
         project.do(*project.stage(stage, run))
         assert digests(project.path / "runs" / stage / run) == digest
         assert "joint/weights.safetensors" in digest and "bone/weights.safetensors" in digest
     project.do(*project.stage("illustrate", BENCHMARK, "again/illustrate"))
-    assert digests(project.path / "again/illustrate") == digests(project.path / "runs/illustrate" / BENCHMARK) | {
-        f"{BENCHMARK}.json": digests(project.path / "again/illustrate")[f"{BENCHMARK}.json"]
-    }
+    assert digests(project.path / "again/illustrate") == digests(
+        project.path / "runs/illustrate" / BENCHMARK
+    ) | {f"{BENCHMARK}.json": digests(project.path / "again/illustrate")[f"{BENCHMARK}.json"]}
 
 
 # A machine without MLflow and DVC: no finder finds them, nor what comes with them.
@@ -483,7 +566,9 @@ runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
 """
 
 
-def test_networks_are_trained_from_their_plan_where_mlflow_and_dvc_are_not_installed(project: Project) -> None:
+def test_networks_are_trained_from_their_plan_where_mlflow_and_dvc_are_not_installed(
+    project: Project,
+) -> None:
     store = (project.path / "mlflow.db").read_bytes()
     for stage, run in (
         ("pretrain", f"lowdeg_highmot@{BENCHMARK}"),
@@ -504,7 +589,9 @@ def test_half_of_the_labels_are_half_of_every_class_and_the_test_stays(project: 
     run = f"random@{BENCHMARK}"
     project.do(*project.stage("finetune", run, "half", finetune__labels=0.5))
     folders = [project.path / folder / "joint" for folder in ("half", f"runs/finetune/{run}")]
-    half, whole = (json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders)
+    half, whole = (
+        json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders
+    )
     assert (half["n_labelled"], half["n_train"], half["n_test"]) == (12, 24, 12)
     assert (whole["n_labelled"], whole["n_train"], whole["n_test"]) == (24, 24, 12)
     assert half["results"][0]["mode"] == "scratch"
@@ -536,14 +623,18 @@ def test_an_edit_reruns_what_it_concerns(project: Project) -> None:
 
     # a docstring of a module that pretraining alone imports, and a method that nobody uses
     (project.path / "asma/methods/toy.py").write_text("from asma.methods.base import Method\n")
-    assert after("asma/methods/asma.py", "ASMa pretraining of one encoder", "Pretraining of an encoder") == ["plan"]
+    assert after(
+        "asma/methods/asma.py", "ASMa pretraining of one encoder", "Pretraining of an encoder"
+    ) == ["plan"]
     # a data set that is judged on nowhere but by transfer: it comes out as it was
     said = after("datasets/demo_pku.yaml", "person: video", "person: subject")
     assert said == ["plan", "parse@demo_pku", "prepare@demo_pku", f"split@{TARGET}", TRANSFER]
     # the report
     assert after("asma/report/page.css", "body", "/* all of it */ body") == ["plan", "table"]
     # a backbone that the table does not have: only what folds networks of all kinds
-    said = after("asma/backbones/gin.py", "super().__init__()", "super(Isomorphism, self).__init__()")
+    said = after(
+        "asma/backbones/gin.py", "super().__init__()", "super(Isomorphism, self).__init__()"
+    )
     assert said == ["plan", EXPORT, "table"]
     # the control's own file: it comes out as it was, so nothing that stands on it is run
     said = after("asma/methods/untrained.py", "PASSES = 3", "PASSES = 2 + 1")
@@ -551,8 +642,17 @@ def test_an_edit_reruns_what_it_concerns(project: Project) -> None:
 
 
 def test_the_ablations_share_what_the_table_has_and_leave_no_trace(project: Project) -> None:
-    lines = {"masks": list(ENCODERS), "pairs": [], "pretrain": ["encoder.backbone=gin"], "finetune": []}
-    lines |= {"labels": [], "fuse": ["fuse.alignment.tokens=pooled"], "distill": ["distill.temperature=8.0"]}
+    lines = {
+        "masks": list(ENCODERS),
+        "pairs": [],
+        "pretrain": ["encoder.backbone=gin"],
+        "finetune": [],
+    }
+    lines |= {
+        "labels": [],
+        "fuse": ["fuse.alignment.tokens=pooled"],
+        "distill": ["distill.temperature=8.0"],
+    }
     project.change_file("recipes/ablations.yaml", **lines)
     project.commit()
     said = project.do(sys.executable, "-m", "asma.repro", "ablations")
@@ -566,7 +666,9 @@ def test_the_ablations_share_what_the_table_has_and_leave_no_trace(project: Proj
     ])  # fmt: skip
     assert "The ablations lie in report/ablations.html" in said.text
     tables = (project.path / "report/ablations/tables.md").read_text(encoding="utf-8")
-    assert re.search(r"\| gin +\| +[\d.]+", tables) and re.search(r"\| stgcn \(default\) +\| +[\d.]+", tables)
+    assert re.search(r"\| gin +\| +[\d.]+", tables) and re.search(
+        r"\| stgcn \(default\) +\| +[\d.]+", tables
+    )
     assert project.do("git", "status", "--porcelain").text == ""
     said = project.do(sys.executable, "-m", "asma.repro", "ablations")
     assert said.ran == []
@@ -574,8 +676,8 @@ def test_the_ablations_share_what_the_table_has_and_leave_no_trace(project: Proj
 
 
 def test_an_experiment_reruns_what_it_changes_and_no_row_goes_stale(project: Project) -> None:
-    # The pretrainings and what depends on them. The untrained control depends on the section `mask` like every
-    # pretraining, but comes out as it was, so that what is judged on it stays.
+    # The pretrainings and what depends on them. The untrained control depends on the section
+    # `mask` like every pretraining, but comes out as it was, so that what is judged on it stays.
     before = len(project.logged())
     said = project.dvc("exp", "run", "--name", "fewer", "--set-param", "mask.joints=8")
     expected = [
@@ -616,7 +718,9 @@ def test_a_stream_that_is_no_longer_named_leaves_the_table(project: Project) -> 
     project.change(streams=["joint"])
     project.dvc("repro")
     kept = [row for row in every_row() if row[4] == "joint"]
-    found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
+    found = [
+        (r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()
+    ]
     assert Counter(found) == Counter(kept)
 
 
@@ -624,8 +728,12 @@ def test_an_encoder_that_is_no_longer_named_leaves_the_table(project: Project) -
     project.change(encoders=list(ENCODERS[:2]), transfers={})
     said = project.dvc("repro")
     assert Counter(said.ran) == Counter(["plan", f"illustrate@{BENCHMARK}", "ensemble", "table"])
-    found = [(r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()]
-    assert Counter(found) == Counter(row for row in every_row() if row[0] == BENCHMARK and row[3] != "random")
+    found = [
+        (r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()
+    ]
+    assert Counter(found) == Counter(
+        row for row in every_row() if row[0] == BENCHMARK and row[3] != "random"
+    )
 
 
 def test_an_experiment_in_a_folder_of_its_own_logs_to_the_one_store(project: Project) -> None:
@@ -644,8 +752,15 @@ def test_an_experiment_in_a_folder_of_its_own_logs_to_the_one_store(project: Pro
 
 
 def kill_after_an_epoch(project: Project, *command: str) -> str:
-    """Start a stage and kill it, without a chance to tidy up, as soon as it has left a checkpoint; what it said."""
-    checkpoint = project.path / ".resume/pretrain" / f"lowdeg_highmot@{BENCHMARK}" / "joint/encoder.safetensors"
+    """Start a stage and kill it, without a chance to tidy up, as soon as it has left a checkpoint;
+    what it said.
+    """
+    checkpoint = (
+        project.path
+        / ".resume/pretrain"
+        / f"lowdeg_highmot@{BENCHMARK}"
+        / "joint/encoder.safetensors"
+    )
     checkpoint.unlink(missing_ok=True)
     process = project.start(*command)
     until = time.monotonic() + 120
@@ -684,7 +799,9 @@ def test_a_killed_stage_starts_anew_with_other_parameters(project: Project) -> N
     fresh = project.do(*project.pretrain("second")).text
     assert "starting anew" not in fresh
     assert digests(project.path / "second") == second
-    first = load_file(project.path / f"runs/pretrain/lowdeg_highmot@{BENCHMARK}/joint/weights.safetensors")
+    first = load_file(
+        project.path / f"runs/pretrain/lowdeg_highmot@{BENCHMARK}/joint/weights.safetensors"
+    )
     weights = load_file(project.path / "second/joint/weights.safetensors")
     assert any((first[name] != weights[name]).any() for name in first)
 
@@ -706,10 +823,15 @@ def test_bad_raw_files_stop_the_parse_by_name_or_are_left_out_when_told(project:
     assert "Traceback" not in said.text
     assert not (project.path / "again/recordings.h5").exists()
 
-    said = project.do(*project.stage("parse", "demo_ntu", "again", **recordings, parse__on_error="skip"))
+    said = project.do(
+        *project.stage("parse", "demo_ntu", "again", **recordings, parse__on_error="skip")
+    )
     metrics = json.loads((project.path / "again/metrics.json").read_text())
     assert (metrics["recordings"], metrics["bad"]) == (34, 2)
-    assert [path.name in line for path, line in zip((short, wrong), metrics["names"]["bad"], strict=True)] == [
+    assert [
+        path.name in line
+        for path, line in zip((short, wrong), metrics["names"]["bad"], strict=True)
+    ] == [
         True,
         True,
     ]

@@ -38,8 +38,14 @@ class Settings:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"epochs": 1, "epocs": 2}, "here: unknown key 'epocs'; expected 'epochs' (of by_name, epochs, inner)"),
-        ({"epochs": 1, "inner": {"widht": 2}}, "here.inner: unknown key 'widht'; expected 'width' (of width)"),
+        (
+            {"epochs": 1, "epocs": 2},
+            "here: unknown key 'epocs'; expected 'epochs' (of by_name, epochs, inner)",
+        ),
+        (
+            {"epochs": 1, "inner": {"widht": 2}},
+            "here.inner: unknown key 'widht'; expected 'width' (of width)",
+        ),
         (
             {"epochs": 1, "by_name": {"xsub": {"widht": 2}}},
             "here.by_name.xsub: unknown key 'widht'; expected 'width' (of width)",
@@ -50,7 +56,9 @@ class Settings:
         ({"epochs": 1, "inner": {"width": 0}}, "width: found 0, expected 1 or more"),
     ],
 )
-def test_a_mistake_is_named_with_key_found_expected_and_the_nearest_known(values: dict[str, Any], said: str) -> None:
+def test_a_mistake_is_named_with_key_found_expected_and_the_nearest_known(
+    values: dict[str, Any], said: str
+) -> None:
     with pytest.raises(ParamsError) as caught:
         build(values, Outer, "here")
     assert said in str(caught.value)
@@ -64,10 +72,14 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 def made(**settings: Any) -> Plan:
     axes = {"recipe": "random", "benchmark": "toy_xsub"}
-    return Plan("probe", axes, "random", {"benchmark": "b.h5"}, "runs/probe/random@toy_xsub", settings)
+    return Plan(
+        "probe", axes, "random", {"benchmark": "b.h5"}, "runs/probe/random@toy_xsub", settings
+    )
 
 
-def test_a_plan_that_is_written_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_is_written_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     file = plan.write(made(seed=1, train={"epochs": 2}), Path("plan/probe/random@toy_xsub.json"))
     found = plan.read(file)
@@ -101,7 +113,9 @@ def test_what_is_no_plan_is_named(tmp_path: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(ParamsError, match=said):
         plan.read(file)
-    with pytest.raises(ParamsError, match=r"y\.json: not found; `python -m stages\.plan` writes it"):
+    with pytest.raises(
+        ParamsError, match=r"y\.json: not found; `python -m stages\.plan` writes it"
+    ):
         plan.read(tmp_path / "y.json")
 
 

@@ -110,7 +110,9 @@ def test_a_stage_that_fails_ends_with_its_status_and_no_promises(project: Path) 
     assert not (project / "dvc.lock").exists()
 
 
-def test_files_are_put_back_when_the_run_is_interrupted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_put_back_when_the_run_is_interrupted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(KeyboardInterrupt), repro.filled({"lines": {"probe": {"x": {"run": "x"}}}}):
         assert yaml.safe_load(repro.LINES.read_text())["lines"]["probe"] == {"x": {"run": "x"}}
@@ -131,10 +133,14 @@ def test_a_line_that_changes_nothing_stops_the_ablations_before_the_first_is_run
     monkeypatch.chdir(ROOT)
     assert repro.main(["ablations"]) == 1
     said = capsys.readouterr().err
-    assert "recipes/ablations.yaml: pretrain: found 'motion.last=zero', which changes nothing" in said
+    assert (
+        "recipes/ablations.yaml: pretrain: found 'motion.last=zero', which changes nothing" in said
+    )
 
 
-def test_what_dvc_is_given_has_every_line_with_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dvc_is_given_has_every_line_with_what_it_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT)
     given = repro.lines()["lines"]
     assert set(given) == {"pretrain", "probe", "finetune", "fuse", "distill", "ablations"}

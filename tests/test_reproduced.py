@@ -1,4 +1,5 @@
-"""What is committed belongs together: `dvc.lock` to code and parameters, README's table to the report.
+"""What is committed belongs together: `dvc.lock` to code and parameters, README's table to the
+report.
 
 Nothing that DVC keeps is needed, so this holds in a fresh clone too. Nothing is run.
 """
@@ -25,7 +26,9 @@ REMEDY = "`make repro`, then commit dvc.lock, report/ and README.md with it"
 def changed(lock: dict[str, Any], runs: list[Plan]) -> list[str]:
     """The stages of a lock that were run by another plan than they would be now."""
     now = {
-        f"plan/{run.stage}/{run.name}.json": hashlib.md5(plan.text(run).encode(), usedforsecurity=False).hexdigest()
+        f"plan/{run.stage}/{run.name}.json": hashlib.md5(
+            plan.text(run).encode(), usedforsecurity=False
+        ).hexdigest()
         for run in runs
     }
     found = []
@@ -40,8 +43,12 @@ def test_the_results_are_of_this_code_and_of_these_parameters() -> None:
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
     found = changed(lock, list(planning.runs(planning.project(ROOT))))
     planned = [name for name in lock["stages"] if name != "plan"]
-    assert all("plan/" in str(lock["stages"][name]["deps"]) for name in planned), f"dvc.lock knows no plans; {REMEDY}"
-    assert not found, "\n".join([f"dvc.lock: {len(found)} stages are of another plan; {REMEDY}", *found])
+    assert all("plan/" in str(lock["stages"][name]["deps"]) for name in planned), (
+        f"dvc.lock knows no plans; {REMEDY}"
+    )
+    assert not found, "\n".join(
+        [f"dvc.lock: {len(found)} stages are of another plan; {REMEDY}", *found]
+    )
 
 
 def test_a_stage_that_another_plan_would_change_is_named() -> None:

@@ -70,9 +70,21 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_a_run_leaves_its_scores_and_its_logits(tmp_path: Path) -> None:
     log = Log()
-    judged = {"linear": Judged(answers(0, 1, 2, 0), 5, COST), "knn": Judged(answers(0, 1, 2, 3), 0, COST)}
+    judged = {
+        "linear": Judged(answers(0, 1, 2, 0), 5, COST),
+        "knn": Judged(answers(0, 1, 2, 3), 0, COST),
+    }
     results.leave(
-        tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3, precision="fp32"
+        tmp_path,
+        log,
+        BENCH,
+        TEST,
+        judged,
+        stage="probe",
+        encoder="random",
+        stream="bone",
+        seed=3,
+        precision="fp32",
     )
     told = read(tmp_path / "metrics.json")
     assert told.pop("results") == [
@@ -95,14 +107,19 @@ def test_a_run_leaves_its_scores_and_its_logits(tmp_path: Path) -> None:
     names, labels, logits = evaluation.load_logits(tmp_path / "logits.npz")
     assert names == TEST.names
     assert labels.tolist() == [0, 1, 2, 3]
-    assert {mode: one.dtype for mode, one in logits.items()} == {"linear": np.float32, "knn": np.float32}
+    assert {mode: one.dtype for mode, one in logits.items()} == {
+        "linear": np.float32,
+        "knn": np.float32,
+    }
     assert logits["linear"].argmax(1).tolist() == [0, 1, 2, 0]
 
 
 def test_a_run_says_its_scores_and_logs_them(tmp_path: Path) -> None:
     log = Log()
     judged = {"linear": Judged(answers(0, 1, 2, 0), 5, COST)}
-    results.leave(tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
+    results.leave(
+        tmp_path, log, BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3
+    )
     assert log.figures == {"accuracy": 75.0, "linear.accuracy": 75.0, "linear.top5": 75.0}
     said = "toy_xsub random bone linear: 75.0 % of 4 test recordings right, chance 25.0"
     assert log.lines == [said]
@@ -112,7 +129,8 @@ def test_chance_is_what_the_commonest_class_of_the_test_part_scores() -> None:
     class Uneven(SmallBenchmark):
         indices: ClassVar = {"train": np.array([1]), "test": np.array([0, 2, 3, 4, 6])}
 
-    assert results.chance(BENCH) == 25.0  # four classes, one recording each; those of training do not count
+    # four classes, one recording each; those of training do not count
+    assert results.chance(BENCH) == 25.0
     assert results.chance(cast(Benchmark, Uneven())) == 60.0
 
 
@@ -150,8 +168,13 @@ def test_a_transfer_and_an_ensemble_are_as_accurate_as_the_method_is_on_average(
 
 
 def test_a_run_leaves_what_each_recording_was_taken_for(tmp_path: Path) -> None:
-    judged = {"knn": Judged(answers(0, 1, 2, 3), 0, COST), "linear": Judged(answers(0, 1, 2, 0), 5, COST)}
-    results.leave(tmp_path, Log(), BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3)
+    judged = {
+        "knn": Judged(answers(0, 1, 2, 3), 0, COST),
+        "linear": Judged(answers(0, 1, 2, 0), 5, COST),
+    }
+    results.leave(
+        tmp_path, Log(), BENCH, TEST, judged, stage="probe", encoder="random", stream="bone", seed=3
+    )
     assert (tmp_path / "confusion.csv").read_text() == "actual,predicted\na,a\nb,b\nc,c\nd,a\n"
 
 
@@ -166,7 +189,9 @@ def test_the_same_run_leaves_the_same_bytes(tmp_path: Path) -> None:
     judged = {"linear": Judged(answers(0, 1, 2, 0), 5, COST)}
     for name in ("a", "b"):
         results.save(tmp_path / name, TEST, judged)
-    assert (tmp_path / "a" / "logits.npz").read_bytes() == (tmp_path / "b" / "logits.npz").read_bytes()
+    assert (tmp_path / "a" / "logits.npz").read_bytes() == (
+        tmp_path / "b" / "logits.npz"
+    ).read_bytes()
 
 
 def test_a_part_names_encoder_and_stream_of_each_row(tmp_path: Path) -> None:
@@ -186,7 +211,11 @@ def test_a_part_names_encoder_and_stream_of_each_row(tmp_path: Path) -> None:
 
 
 def test_what_a_linear_head_costs() -> None:
-    assert results.linear_cost(256, 60) == {"params": 256 * 60 + 60, "macs": 256 * 60, "flops": 2 * 256 * 60}
+    assert results.linear_cost(256, 60) == {
+        "params": 256 * 60 + 60,
+        "macs": 256 * 60,
+        "flops": 2 * 256 * 60,
+    }
 
 
 def test_what_is_judged_costs_the_sum_of_its_parts() -> None:
@@ -224,7 +253,10 @@ def test_heads_without_alignment_cost_their_linear_maps() -> None:
 
 def two_streams(tmp_path: Path, second: Clips = TEST) -> dict[str, Path]:
     """A joint run that is right about r1 and r2, a bone run that is right about r3."""
-    for stream, test, judged in (("joint", TEST, answers(0, 1, 3, 4)), ("bone", second, answers(5, 5, 2, 4))):
+    for stream, test, judged in (
+        ("joint", TEST, answers(0, 1, 3, 4)),
+        ("bone", second, answers(5, 5, 2, 4)),
+    ):
         modes = {"linear": Judged(judged, 5, COST)}
         about = {"stage": "probe", "encoder": "random", "stream": stream, "seed": 3}
         results.leave(tmp_path / stream, Log(), BENCH, test, modes, **about)
@@ -264,7 +296,10 @@ def test_streams_are_matched_by_name_not_by_place(tmp_path: Path) -> None:
     (straight,) = results.add_streams(group, {"joint": 0.5, "bone": 0.6})
     logits = answers(5, 5, 2, 4)[order]
     evaluation.save_logits(
-        tmp_path / "bone" / "logits.npz", turned.names, turned.labels.numpy(), {"linear": logits.numpy()}
+        tmp_path / "bone" / "logits.npz",
+        turned.names,
+        turned.labels.numpy(),
+        {"linear": logits.numpy()},
     )
     (mixed,) = results.add_streams(group, {"joint": 0.5, "bone": 0.6})
     assert mixed == straight
@@ -272,7 +307,9 @@ def test_streams_are_matched_by_name_not_by_place(tmp_path: Path) -> None:
 
 def test_streams_of_other_recordings_are_an_error_that_names_them(tmp_path: Path) -> None:
     group = two_streams(tmp_path, Clips(["r1", "r2", "r3", "r9"], TEST.labels, TEST.x, FRAMES))
-    with pytest.raises(MismatchError, match=r"joint lacks 1 recordings: r9; bone lacks 1 recordings: r4"):
+    with pytest.raises(
+        MismatchError, match=r"joint lacks 1 recordings: r9; bone lacks 1 recordings: r4"
+    ):
         results.add_streams(group, {"joint": 0.6, "bone": 0.4})
 
 
@@ -284,7 +321,9 @@ def test_a_stream_without_a_weight_is_an_error(tmp_path: Path) -> None:
 def test_a_run_that_is_missing_is_named(tmp_path: Path) -> None:
     group = two_streams(tmp_path)
     (tmp_path / "bone" / "metrics.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"bone/metrics.json: not found; `dvc repro` makes it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"bone/metrics.json: not found; `dvc repro` makes it"
+    ):
         results.add_streams(group, {"joint": 0.6, "bone": 0.4})
 
 
@@ -293,7 +332,9 @@ def test_the_streams_of_a_transfer_share_one_file(tmp_path: Path) -> None:
     for stream, right in (("joint", answers(0, 1, 2, 3)), ("bone", answers(0, 1, 2, 4))):
         judged = {
             "random.scratch": Judged(right, 5, COST),
-            "both.transferred": Judged(answers(0, 1, 5, 5), 2, {key: 3 * value for key, value in COST.items()}),
+            "both.transferred": Judged(
+                answers(0, 1, 5, 5), 2, {key: 3 * value for key, value in COST.items()}
+            ),
         }
         rows += results.leave_part(folder / stream, BENCH, TEST, judged, stream)
     results.write(folder, Log(), BENCH, rows, stage="transfer", source="a", seed=3)
@@ -305,5 +346,10 @@ def test_the_streams_of_a_transfer_share_one_file(tmp_path: Path) -> None:
         100.0,
         20,
     )
-    assert (both["encoder"], both["mode"], both["accuracy"], both["params"]) == ("both", "transferred", 50.0, 60)
+    assert (both["encoder"], both["mode"], both["accuracy"], both["params"]) == (
+        "both",
+        "transferred",
+        50.0,
+        60,
+    )
     assert (both["of"], both["source"], both["epochs"]) == ("transfer", "a", 2)

@@ -41,7 +41,9 @@ def distances(s: Skeleton) -> np.ndarray:
 
 
 def partition(s: Skeleton, horizon: float) -> np.ndarray:
-    """The three subsets entry by entry; beyond `horizon` hops from the centre all joints are equally far."""
+    """The three subsets entry by entry; beyond `horizon` hops from the centre all joints are
+    equally far.
+    """
     V, hops = len(s), distances(s)
     far = [hops[v, s.centre] if hops[v, s.centre] <= horizon else np.inf for v in range(V)]
     out = np.zeros((3, V, V))
@@ -79,7 +81,33 @@ def test_kinect_v2_has_the_bones_of_the_public_graph() -> None:
 
 
 def test_kinect_v2_mirrors_as_the_public_flip_does() -> None:
-    expected = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 16, 17, 18, 19, 12, 13, 14, 15, 20, 23, 24, 21, 22]
+    expected = [
+        0,
+        1,
+        2,
+        3,
+        8,
+        9,
+        10,
+        11,
+        4,
+        5,
+        6,
+        7,
+        16,
+        17,
+        18,
+        19,
+        12,
+        13,
+        14,
+        15,
+        20,
+        23,
+        24,
+        21,
+        22,
+    ]
     assert list(skeleton.load("kinect_v2").mirror) == expected
 
 
@@ -93,7 +121,12 @@ def test_kinect_v1_has_twenty_joints_and_hangs_on_the_shoulder_centre() -> None:
     assert s.joints[s.centre] == "shoulder centre"
     assert s.degree.tolist() == [1, 4, 2, 3, 2, 2, 2, 1, 2, 2, 2, 1, 2, 2, 2, 1, 2, 2, 2, 1]
     assert [s.joints[v] for v in s.shoulders] == ["left shoulder", "right shoulder"]
-    assert [s.joints[v] for v in range(20) if s.mirror[v] == v] == ["head", "shoulder centre", "spine", "hip centre"]
+    assert [s.joints[v] for v in range(20) if s.mirror[v] == v] == [
+        "head",
+        "shoulder centre",
+        "spine",
+        "hip centre",
+    ]
 
 
 def test_kinect_v1_sdk_has_the_bones_of_kinect_v1_in_the_order_of_the_sdk() -> None:
@@ -150,7 +183,9 @@ def test_the_mirror_undoes_itself_and_keeps_the_bones(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 @pytest.mark.parametrize(("kind", "horizon"), [("max_hop", 1), ("true_distance", np.inf)])
-def test_the_adjacency_equals_an_entry_by_entry_partition(name: str, kind: str, horizon: float) -> None:
+def test_the_adjacency_equals_an_entry_by_entry_partition(
+    name: str, kind: str, horizon: float
+) -> None:
     s = skeleton.load(name)
     np.testing.assert_allclose(s.adjacency(kind), partition(s, horizon), atol=1e-7)
 
@@ -164,7 +199,9 @@ def test_columns_of_the_adjacency_sum_to_one(name: str, kind: str) -> None:
 def test_the_public_partition_is_split_around_the_centre_only() -> None:
     adjacency = skeleton.load("kinect_v2").adjacency()
     assert [(subset > 0).sum() for subset in adjacency] == [25, 40, 8]
-    entries = {(j + 1, i + 1): adjacency[2, j, i] for j, i in zip(*np.nonzero(adjacency[2]), strict=True)}
+    entries = {
+        (j + 1, i + 1): adjacency[2, j, i] for j, i in zip(*np.nonzero(adjacency[2]), strict=True)
+    }
     third, quarter, half = 1 / 3, 1 / 4, 1 / 2
     assert entries == pytest.approx(
         {
@@ -180,7 +217,9 @@ def test_true_distances_split_every_bone() -> None:
 
 
 def test_another_partition_is_an_error_that_names_both() -> None:
-    with pytest.raises(ValueError, match="partition: found 'distance', expected one of max_hop, true_distance"):
+    with pytest.raises(
+        ValueError, match="partition: found 'distance', expected one of max_hop, true_distance"
+    ):
         skeleton.load("kinect_v2").adjacency("distance")
 
 
@@ -240,11 +279,23 @@ def test_shoulders_that_change_places_are_refused(tmp_path: Path, names: tuple[s
     [
         ({"more": 1}, r"top level: found .*'more'.* expected the fields"),
         ({"joints": ["a", "b", "b", "d"]}, r"joints: found \['b'\], expected each name once"),
-        ({"edges": [["a", "b"], ["c", "b"], ["e", "c"]]}, r"edges: found 'e', expected a name from joints"),
+        (
+            {"edges": [["a", "b"], ["c", "b"], ["e", "c"]]},
+            r"edges: found 'e', expected a name from joints",
+        ),
         ({"edges": [["a", "b"], ["c", "b"], ["d"]]}, r"edges: found \['d'\], expected a pair"),
-        ({"edges": [["a", "b"], ["c", "b"]]}, r"edges: found \['d'\], expected each joint but the centre"),
-        ({"edges": [["a", "b"], ["c", "b"], ["b", "d"]]}, r"edges: found \['d'\], expected each joint but the centre"),
-        ({"edges": [["a", "b"], ["c", "d"], ["d", "c"]]}, r"edges: found 'a ring.*expected one tree"),
+        (
+            {"edges": [["a", "b"], ["c", "b"]]},
+            r"edges: found \['d'\], expected each joint but the centre",
+        ),
+        (
+            {"edges": [["a", "b"], ["c", "b"], ["b", "d"]]},
+            r"edges: found \['d'\], expected each joint but the centre",
+        ),
+        (
+            {"edges": [["a", "b"], ["c", "d"], ["d", "c"]]},
+            r"edges: found 'a ring.*expected one tree",
+        ),
         ({"centre": "x"}, r"centre: found 'x', expected a name from joints"),
         ({"shoulders": ["a"]}, r"shoulders: found \['a'\], expected two joint names"),
         ({"shoulders": ["a", "z"]}, r"shoulders: found 'z', expected a name from joints"),
@@ -254,7 +305,10 @@ def test_shoulders_that_change_places_are_refused(tmp_path: Path, names: tuple[s
         ({"head": "a"}, r"feet: found \[\], expected joints other than the head"),
         ({"head": "a", "feet": ["d", "z"]}, r"feet: found 'z', expected a name from joints"),
         ({"head": "a", "feet": "d"}, r"feet: found 'd', expected a list"),
-        ({"mirror": [["a", "c"], ["a", "d"]]}, r"mirror: found .*expected each joint in one pair at most"),
+        (
+            {"mirror": [["a", "c"], ["a", "d"]]},
+            r"mirror: found .*expected each joint in one pair at most",
+        ),
         ({"joints": None}, r"joints: found None, expected a list"),
         ({"edges": 3}, r"edges: found 3, expected a list"),
         ({"shoulders": "ab"}, r"shoulders: found 'ab', expected a list"),

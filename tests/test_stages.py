@@ -86,7 +86,9 @@ def modules() -> list[str]:
 
 
 def imported(path: str) -> set[str]:
-    """Files of this project that a file imports, with the packages on the way; by no code of the package."""
+    """Files of this project that a file imports, with the packages on the way; by no code of the
+    package.
+    """
     names: set[str] = set()
     for node in ast.walk(code(path)):
         if isinstance(node, ast.Import):
@@ -99,7 +101,9 @@ def imported(path: str) -> set[str]:
         parts = name.split(".")
         for depth in range(1, len(parts) + 1):
             place = "/".join(parts[:depth])
-            found |= {file for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()}
+            found |= {
+                file for file in (f"{place}.py", f"{place}/__init__.py") if (ROOT / file).is_file()
+            }
     return found
 
 
@@ -118,9 +122,9 @@ def flow(text: str) -> Iterator[int]:
     """Lines on which a list or a mapping that is not empty stands in brackets."""
     tokens = list(yaml.scan(text))
     for token, following in zip(tokens, tokens[1:], strict=False):
-        if isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)) and not isinstance(
-            following, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
-        ):
+        if isinstance(
+            token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken)
+        ) and not isinstance(following, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)):
             yield token.start_mark.line + 1
 
 
@@ -132,7 +136,11 @@ def test_the_check_of_style_finds_brackets() -> None:
     "file",
     [
         "params.yaml",
-        *(p.relative_to(ROOT).as_posix() for d in ("recipes", "budgets") for p in (ROOT / d).glob("*.yaml")),
+        *(
+            p.relative_to(ROOT).as_posix()
+            for d in ("recipes", "budgets")
+            for p in (ROOT / d).glob("*.yaml")
+        ),
     ],
 )
 def test_lists_and_mappings_are_in_block_style(file: str) -> None:
@@ -151,7 +159,9 @@ def test_an_override_by_dvc_changes_its_line_and_no_other(tmp_path: Path) -> Non
     assert changed == [(f"  joints: {PARAMS['mask']['joints']}", "  joints: 3")]
 
 
-@pytest.mark.parametrize("name", ["fuse.modes", "distill.teachers", "export.teachers", "export.streams", "transfers"])
+@pytest.mark.parametrize(
+    "name", ["fuse.modes", "distill.teachers", "export.teachers", "export.streams", "transfers"]
+)
 def test_an_axis_that_dvc_empties_leaves_a_file_that_can_be_read(tmp_path: Path, name: str) -> None:
     # ruamel loses its way where a comment stands on the line of the key
     copy = tmp_path / "params.yaml"
@@ -176,9 +186,10 @@ def test_a_stage_its_script_its_section_and_its_folder_have_one_name(stage: str)
     assert re.fullmatch(rf"python -m stages\.{stage}{file}", own["cmd"])
     assert (stage in PARAMS) == (stage not in SECTIONLESS)
     for out in outs(stage):
-        assert any(f"{out}/".startswith(f"{folder}/") for folder in {f"runs/{stage}", *ELSEWHERE.get(stage, set())}), (
-            out
-        )
+        assert any(
+            f"{out}/".startswith(f"{folder}/")
+            for folder in {f"runs/{stage}", *ELSEWHERE.get(stage, set())}
+        ), out
     text = (ROOT / "stages" / f"{stage}.py").read_text(encoding="utf-8")
     assert re.findall(r"tracking\.run\(\s*\"(\w+)\"", text) == ([stage] if stage != "plan" else [])
 
@@ -192,7 +203,9 @@ def test_nobody_but_its_own_stage_writes_an_output() -> None:
 def test_a_stage_depends_on_its_plan_first_and_on_no_code(stage: str) -> None:
     deps = definition(stage)["deps"]
     assert deps[0] == definition(stage)["cmd"].split()[-1]
-    assert not [dep for dep in deps if dep.startswith(("asma", "stages", "params", "recipes", "datasets"))]
+    assert not [
+        dep for dep in deps if dep.startswith(("asma", "stages", "params", "recipes", "datasets"))
+    ]
     assert "params" not in definition(stage)
 
 
@@ -207,12 +220,17 @@ def test_a_group_of_lines_is_its_stage_on_other_runs(group: str) -> None:
 
 def test_no_line_is_asked_for_but_by_the_ablations() -> None:
     asked = yaml.safe_load((ROOT / "recipes" / "lines.yaml").read_text(encoding="utf-8"))["lines"]
-    assert asked == dict.fromkeys([*(name.removesuffix("_lines") for name in LINES), "ablations"], {})
+    assert asked == dict.fromkeys(
+        [*(name.removesuffix("_lines") for name in LINES), "ablations"], {}
+    )
 
 
 def test_every_recipe_of_the_table_is_shown_by_experiments() -> None:
     shown = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["params"]
-    files = {path.name for path in (ROOT / "recipes").glob("*.yaml")} - {"ablations.yaml", "lines.yaml"}
+    files = {path.name for path in (ROOT / "recipes").glob("*.yaml")} - {
+        "ablations.yaml",
+        "lines.yaml",
+    }
     assert set(shown) == {"params.yaml", *(f"recipes/{name}" for name in files)}
 
 
@@ -233,12 +251,16 @@ def test_the_rooms_stand_in_order() -> None:
         assert set(allowed.split()) <= above, room
         above.add(room)
     found = {
-        path.stem for path in (ROOT / "asma").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+        path.stem
+        for path in (ROOT / "asma").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
     }
     assert found - {"__init__"} == set(ROOMS)
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if path.count("/") > 1 or "__init__" not in path])
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if path.count("/") > 1 or "__init__" not in path]
+)
 def test_imports_run_downwards(path: str) -> None:
     top, room = path.removesuffix(".py").split("/")[:2]
     used = {f.removesuffix(".py").split("/")[1] for f in imported(path)} - {"__init__"}
@@ -258,7 +280,9 @@ def test_imports_run_downwards(path: str) -> None:
 
 
 def libraries(path: str, *, at_once: bool = False) -> set[str]:
-    """Top names of the modules that a file imports; with `at_once` only those it imports when it is imported."""
+    """Top names of the modules that a file imports; with `at_once` only those it imports when it
+    is imported.
+    """
 
     def nodes(tree: ast.AST) -> Iterator[ast.AST]:
         for node in ast.iter_child_nodes(tree):
@@ -319,11 +343,18 @@ def dotted(node: ast.expr) -> str | None:
 
 
 def test_nothing_is_unpickled() -> None:
-    # but for what the processes of one parse tell each other in memory, as any pool of processes does
+    # but for what the processes of one parse tell each other in memory, as any pool of processes
+    # does
     for path in set(modules()) - {"asma/data/parse.py"}:
         for node in ast.walk(code(path)):
             if isinstance(node, ast.Call):
-                assert dotted(node.func) not in ("torch.load", "pickle.load", "pickle.loads", "joblib.load"), path
+                assert dotted(node.func) not in (
+                    "torch.load",
+                    "pickle.load",
+                    "pickle.loads",
+                    "joblib.load",
+                ), path
                 assert not any(
-                    keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False" for keyword in node.keywords
+                    keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+                    for keyword in node.keywords
                 ), path

@@ -60,12 +60,18 @@ def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Log:
     return found
 
 
-def planned(stage: str, name: str, /, out: str = "runs", reads: dict[str, str] | None = None, **changes: Any) -> Plan:
+def planned(
+    stage: str, name: str, /, out: str = "runs", reads: dict[str, str] | None = None, **changes: Any
+) -> Plan:
     """The plan of a stage on the set, by the values of params.yaml."""
     config = Project(ROOT).config("")
     known = asdict(build({**SET, **changes}, Set, "mine"))
     sections = {"parse": ("parse", Parse), "prepare": ("prepare", clips.Prepare)}
-    own = {key: asdict(config.section(key, cls)) for key, cls in [sections[stage]]} if stage in sections else {}
+    own = (
+        {key: asdict(config.section(key, cls)) for key, cls in [sections[stage]]}
+        if stage in sections
+        else {}
+    )
     return Plan(stage, {name: "mine"}, "", reads or {}, out, {"dataset": known, **own})
 
 
@@ -81,7 +87,11 @@ def recorded(*people: np.ndarray) -> None:
 
 
 def parsed(**changes: Any) -> None:
-    parse.main(planned("parse", "dataset", reads={"raw": "data/raw/mine", "recordings": "mine.h5"}, **changes))
+    parse.main(
+        planned(
+            "parse", "dataset", reads={"raw": "data/raw/mine", "recordings": "mine.h5"}, **changes
+        )
+    )
 
 
 def prepared(out: str) -> None:
@@ -121,7 +131,10 @@ def test_split_tells_of_classes_never_learnt_and_of_names_in_no_recording(log: L
         file.attrs["absent"] = '{"subject": ["p7", "p8"]}'
     h5py.File("motion/mine.h5", "w").close()
     told = planned(
-        "split", "split", "benchmarks/mine_half.h5", reads={"clips": "clips/mine.h5", "motion": "motion/mine.h5"}
+        "split",
+        "split",
+        "benchmarks/mine_half.h5",
+        reads={"clips": "clips/mine.h5", "motion": "motion/mine.h5"},
     )
     split.main(replace(told, axes={"split": "mine_half"}))
     assert log.said[-4:] == [

@@ -35,7 +35,10 @@ def test_bone_is_each_joint_less_the_joint_it_hangs_on(x: Tensor) -> None:
 def test_bone_does_not_see_where_the_body_stands(x: Tensor) -> None:
     moved = x + torch.tensor([1.0, -2.0, 3.0]).view(3, 1, 1, 1)
     torch.testing.assert_close(
-        streams.derive("bone", moved, SKELETON), streams.derive("bone", x, SKELETON), atol=1e-5, rtol=0
+        streams.derive("bone", moved, SKELETON),
+        streams.derive("bone", x, SKELETON),
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -54,5 +57,7 @@ def test_streams_leave_the_clip_as_it_was(x: Tensor) -> None:
 
 
 def test_another_stream_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(ValueError, match="stream: found 'speed', expected one of joint, bone, motion"):
+    with pytest.raises(
+        ValueError, match="stream: found 'speed', expected one of joint, bone, motion"
+    ):
         streams.derive("speed", torch.zeros(1, 3, 2, 25, 1), SKELETON)

@@ -46,7 +46,9 @@ def _python(code: str, *arguments: str, **environment: str) -> subprocess.Popen[
 @pytest.mark.slow
 def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path: Path) -> None:
     experiment_of_dvc = {"DVC_EXP_NAME": "tidal-aunt", "DVC_EXP_BASELINE_REV": "abcdef0123"}
-    writers = [_python(WRITER, name, DVC_STAGE=f"pretrain@{name}", **experiment_of_dvc) for name in "abcde"]
+    writers = [
+        _python(WRITER, name, DVC_STAGE=f"pretrain@{name}", **experiment_of_dvc) for name in "abcde"
+    ]
     for writer in writers:
         assert writer.communicate() == ("", "")
         assert writer.returncode == 0
@@ -239,7 +241,9 @@ def test_a_temporary_working_folder_writes_into_the_store_at_the_root(
     assert list((warm_store / "mlartifacts").rglob("note.txt"))
 
 
-def test_a_run_is_named_and_tagged_like_its_stage(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_named_and_tagged_like_its_stage(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DVC_STAGE", "probe@random-demo-joint")
     monkeypatch.setenv("DVC_EXP_NAME", "tidal-aunt")
     monkeypatch.setenv("DVC_EXP_BASELINE_REV", "abc")
@@ -268,7 +272,9 @@ def test_the_stages_of_one_reproduction_stand_under_one_run_that_ends_as_the_las
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", "probe@random")
     name = mlflow_store.reproduction()
-    assert name is not None and re.fullmatch(r"repro of \d{4}-\d\d-\d\d [\d:]{8} \(process \d+ on .+\)", name)
+    assert name is not None and re.fullmatch(
+        r"repro of \d{4}-\d\d-\d\d [\d:]{8} \(process \d+ on .+\)", name
+    )
     with pytest.raises(RuntimeError, match="on purpose"), tracking.run("probe") as first:
         raise RuntimeError("on purpose")
     parent = client.get_run(first.run_id).data.tags["mlflow.parentRunId"]
@@ -307,7 +313,9 @@ class Recordings:
         return {"n_train": 8, "n_test": 4}
 
 
-def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(client: MlflowClient, tmp_path: Path) -> None:
+def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(
+    client: MlflowClient, tmp_path: Path
+) -> None:
     path = tmp_path / "toy_xsub.h5"
     found = []
     for content in ("a", "b"):
@@ -317,7 +325,10 @@ def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(client: Ml
         read = client.get_run(log.run_id).inputs
         assert read is not None
         inputs = read.dataset_inputs
-        told = {one.dataset.name: (one.tags[0].value, json.loads(one.dataset.profile or "")) for one in inputs}
+        told = {
+            one.dataset.name: (one.tags[0].value, json.loads(one.dataset.profile or ""))
+            for one in inputs
+        }
         assert told == {
             "toy_xsub train": ("training", {"num_rows": 8, "classes": 2}),
             "toy_xsub test": ("testing", {"num_rows": 4, "classes": 2}),
@@ -328,7 +339,9 @@ def test_a_run_says_which_recordings_it_learnt_from_and_was_judged_on(client: Ml
     assert found[0] != found[1]
 
 
-def test_a_figure_of_an_encoder_with_an_unusual_name_arrives_under_one_that_mlflow_takes(client: MlflowClient) -> None:
+def test_a_figure_of_an_encoder_with_an_unusual_name_arrives_under_one_that_mlflow_takes(
+    client: MlflowClient,
+) -> None:
     encoder = "lowdeg_highmot+mask.joints=7"
     with tracking.run("probe", encoder=encoder, benchmark="demo", stream="joint") as log:
         log.metrics({f"{encoder}.linear": {"accuracy": 50}})
@@ -341,7 +354,10 @@ def test_a_figure_of_an_encoder_with_an_unusual_name_arrives_under_one_that_mlfl
 
 
 def test_without_dvc_the_name_is_the_stage_and_its_axes(client: MlflowClient) -> None:
-    with tracking.run("probe", encoder="random", stream="joint") as one, tracking.run("table") as two:
+    with (
+        tracking.run("probe", encoder="random", stream="joint") as one,
+        tracking.run("table") as two,
+    ):
         pass
     assert client.get_run(one.run_id).info.run_name == "probe@random-joint"
     assert client.get_run(two.run_id).info.run_name == "table"
@@ -355,10 +371,14 @@ def test_more_than_one_batch_of_parameters_and_metrics_arrives(client: MlflowCli
     found = client.get_run(log.run_id)
     assert len(found.data.params) == 250
     history = client.get_metric_history(log.run_id, "loss")
-    assert sorted((point.step, point.value) for point in history) == [(i, float(i)) for i in range(1, 901)]
+    assert sorted((point.step, point.value) for point in history) == [
+        (i, float(i)) for i in range(1, 901)
+    ]
 
 
-def test_curves_are_sent_while_the_stage_runs(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_curves_are_sent_while_the_stage_runs(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tracking, "FLUSH_SECONDS", 0.0)
     with tracking.run("pretrain") as log:
         log.epoch(1, loss=3.0)
@@ -416,7 +436,9 @@ def test_a_failing_stage_is_marked_failed_and_says_no_summary(
     assert capsys.readouterr().out == ""
 
 
-def test_the_summary_is_printed_at_the_end(client: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_is_printed_at_the_end(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
     with tracking.run("probe") as log:
         log.summary("all is well")
         assert capsys.readouterr().out == ""
@@ -432,7 +454,10 @@ def test_a_terminated_stage_is_marked_killed(client: MlflowClient) -> None:
 
 
 def test_another_value_for_a_known_parameter_is_refused(client: MlflowClient) -> None:
-    with pytest.raises(ValueError, match=r"parameter lr: found 2, expected 1"), tracking.run("probe") as log:
+    with (
+        pytest.raises(ValueError, match=r"parameter lr: found 2, expected 1"),
+        tracking.run("probe") as log,
+    ):
         log.params({"lr": 1})
         log.params({"lr": 1})
         log.params({"lr": 2})
@@ -460,7 +485,9 @@ def test_a_store_that_does_not_answer_does_not_stop_the_training(
     assert said == "pretrain: MLflow fails, the stage goes on: no route\n"
 
 
-def test_what_could_not_be_sent_at_the_end_is_sent_again(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_sent_at_the_end_is_sent_again(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     send, attempts = MlflowClient.log_batch, [0]
 
     def refuse_once(*arguments: Any, **named: Any) -> None:

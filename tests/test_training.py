@@ -49,7 +49,9 @@ def _torch_as_it_was() -> Iterator[None]:
 
 
 class Toy(nn.Module):
-    """All that makes resuming hard: dropout, running statistics, weights that lie channels-last in memory."""
+    """All that makes resuming hard: dropout, running statistics, weights that lie channels-last in
+    memory.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +70,9 @@ class Toy(nn.Module):
 
 
 def loss_of(module: nn.Module, stop_at: int | None = None) -> Loss:
-    """Cross-entropy of noisy clips; raises KeyboardInterrupt at a given call, as a kill would come."""
+    """Cross-entropy of noisy clips; raises KeyboardInterrupt at a given call, as a kill would
+    come.
+    """
     calls = 0
 
     def loss(step: Step) -> Tensor:
@@ -157,7 +161,9 @@ def test_training_saving_and_counting_import_nothing_of_torchs_compiler(tmp_path
 def test_adam_is_torchs_step_by_step() -> None:
     ours, theirs = Toy(), Toy()
     steppers = [
-        kind([p for p in toy.parameters() if p.requires_grad], lr=0.02, weight_decay=1e-3, fused=True)
+        kind(
+            [p for p in toy.parameters() if p.requires_grad], lr=0.02, weight_decay=1e-3, fused=True
+        )
         for kind, toy in ((training.Adam, ours), (torch.optim.Adam, theirs))
     ]
     for step in range(4):
@@ -195,14 +201,21 @@ def test_the_rate_warms_up_and_falls_along_half_a_cosine(epochs: int, warmup: in
 
 
 def test_the_rate_is_full_when_the_warm_up_is_over() -> None:
-    assert training.learning_rate(10, Fit(epochs=150, batch_size=8, learning_rate=0.005, warmup_epochs=10)) == 0.005
+    assert (
+        training.learning_rate(
+            10, Fit(epochs=150, batch_size=8, learning_rate=0.005, warmup_epochs=10)
+        )
+        == 0.005
+    )
 
 
 @pytest.mark.parametrize(
     ("n", "size", "sizes"),
     [(8, 4, [4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 4]), (3, 8, [3]), (1, 8, [1])],
 )
-def test_a_last_smaller_batch_is_kept_and_a_single_sample_is_not(n: int, size: int, sizes: list[int]) -> None:
+def test_a_last_smaller_batch_is_kept_and_a_single_sample_is_not(
+    n: int, size: int, sizes: list[int]
+) -> None:
     parts = training.batches(n, size, Generator().manual_seed(3))
     assert [len(part) for part in parts] == sizes
     seen = torch.cat(parts).tolist()
@@ -211,7 +224,9 @@ def test_a_last_smaller_batch_is_kept_and_a_single_sample_is_not(n: int, size: i
 
 
 def test_every_sample_comes_up_and_their_order_is_drawn() -> None:
-    first, second = (torch.cat(training.batches(50, 8, Generator().manual_seed(s))).tolist() for s in (1, 2))
+    first, second = (
+        torch.cat(training.batches(50, 8, Generator().manual_seed(s))).tolist() for s in (1, 2)
+    )
     assert sorted(first) == sorted(second) == list(range(50))
     assert first != second
 
@@ -313,7 +328,18 @@ def test_a_loss_that_is_not_finite_names_what_epoch_and_step(bad: float) -> None
 
     log = PointLog()
     with pytest.raises(NotFinite) as caught:
-        training.fit(module, loss, N, HOW, run=Run(), device=CPU, seed=1, label="probe joint", log=log, curve="linear")
+        training.fit(
+            module,
+            loss,
+            N,
+            HOW,
+            run=Run(),
+            device=CPU,
+            seed=1,
+            label="probe joint",
+            log=log,
+            curve="linear",
+        )
     said = str(caught.value)
     assert said.startswith("probe joint: linear is ")
     assert f"at epoch 2, step 1 of {STEPS}" in said
@@ -321,7 +347,9 @@ def test_a_loss_that_is_not_finite_names_what_epoch_and_step(bad: float) -> None
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, STEPS, 2 * STEPS, 2 * STEPS + 1, 5 * STEPS - 1])
-def test_a_fit_that_is_killed_and_taken_up_again_ends_as_if_never_stopped(tmp_path: Path, stop_at: int) -> None:
+def test_a_fit_that_is_killed_and_taken_up_again_ends_as_if_never_stopped(
+    tmp_path: Path, stop_at: int
+) -> None:
     whole, again = Toy(), Toy()
     history = train(whole)
     checkpoint = Checkpoint(tmp_path / "a" / "toy.safetensors", "key")
@@ -354,7 +382,9 @@ def test_a_fit_that_is_killed_twice_ends_as_if_never_stopped(tmp_path: Path) -> 
     assert same(trained(checkpoint=checkpoint), trained())
 
 
-def test_a_finished_checkpoint_leaves_nothing_to_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_checkpoint_leaves_nothing_to_train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
     whole, again = Toy(), Toy()
     history = train(whole, checkpoint=checkpoint)
@@ -377,7 +407,9 @@ def test_a_checkpoint_of_another_key_is_not_used(
     assert "of other parameters, data or code; starting anew" in capsys.readouterr().out
 
 
-def test_a_checkpoint_is_replaced_as_one_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_replaced_as_one_act(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = Checkpoint(tmp_path / "toy.safetensors", "key")
     module = Toy()
     optimiser = torch.optim.Adam(module.parameters())
@@ -416,7 +448,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key(*of: object) -> str:
-    with training.resumable("pretrain", "joint", of=of or (1, How(0.1), Path("data.h5"))) as checkpoint:
+    with training.resumable(
+        "pretrain", "joint", of=of or (1, How(0.1), Path("data.h5"))
+    ) as checkpoint:
         return checkpoint("encoder").key
 
 
@@ -434,7 +468,9 @@ def test_the_fingerprint_changes_with_parameters(project: Path) -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_the_fingerprint_changes_with_the_bytes_of_data_and_not_with_their_time(project: Path) -> None:
+def test_the_fingerprint_changes_with_the_bytes_of_data_and_not_with_their_time(
+    project: Path,
+) -> None:
     before = key()
     (project / "data.h5").touch()
     assert key() == before
@@ -446,7 +482,10 @@ def test_checkpoints_stay_when_a_stage_fails_and_go_when_it_ends(project: Path) 
     module = Toy()
     optimiser = torch.optim.Adam(module.parameters())
     path = Path(".resume/pretrain/joint/encoder.safetensors")
-    with pytest.raises(KeyboardInterrupt), training.resumable("pretrain", "joint", of=(1,)) as checkpoint:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        training.resumable("pretrain", "joint", of=(1,)) as checkpoint,
+    ):
         checkpoint("encoder").save({"loss": [0.5]}, module, optimiser, UNSCALED)
         raise KeyboardInterrupt
     assert path.is_file()
@@ -472,20 +511,29 @@ def test_frozen_modules_are_in_evaluation_mode_and_ask_for_no_gradient() -> None
 
 def test_a_frozen_module_whose_statistics_move_is_an_error() -> None:
     module = Toy()
-    with pytest.raises(RuntimeError, match="frozen Toy changed.*norm.running_mean"), training.frozen(module):
+    with (
+        pytest.raises(RuntimeError, match="frozen Toy changed.*norm.running_mean"),
+        training.frozen(module),
+    ):
         module.norm.train()
         module(X)
 
 
 def test_a_frozen_module_whose_weights_move_is_an_error() -> None:
     still, moved = nn.Linear(2, 2), Toy()
-    with pytest.raises(RuntimeError, match="frozen Toy changed.*second.weight"), training.frozen(still, moved):
+    with (
+        pytest.raises(RuntimeError, match="frozen Toy changed.*second.weight"),
+        training.frozen(still, moved),
+    ):
         moved.second.weight.add_(1.0)
 
 
 def test_a_frozen_module_in_training_mode_is_an_error() -> None:
     module = nn.Linear(2, 2)
-    with pytest.raises(RuntimeError, match="frozen Linear changed: set to training mode"), training.frozen(module):
+    with (
+        pytest.raises(RuntimeError, match="frozen Linear changed: set to training mode"),
+        training.frozen(module),
+    ):
         module.train()
 
 
@@ -533,7 +581,11 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     ("key", "value", "said"),
     [
         ("compile", "yes", "run.compile: found 'yes', expected one of auto, on, off"),
-        ("precision", "fp8", "run.precision: found 'fp8', expected one of auto, fp32, tf32, bf16, fp16"),
+        (
+            "precision",
+            "fp8",
+            "run.precision: found 'fp8', expected one of auto, fp32, tf32, bf16, fp16",
+        ),
         ("device", "gpu", "run.device: found 'gpu', expected auto, cpu or cuda"),
         ("threads", -1, "run.threads: found -1"),
     ],
@@ -545,7 +597,12 @@ def test_a_wrong_value_of_run_is_named(key: str, value: object, said: str) -> No
 
 @pytest.mark.parametrize(
     ("key", "value", "least"),
-    [("epochs", -1, 0), ("batch_size", 1, 2), ("learning_rate", math.nan, 0), ("warmup_epochs", -1, 0)],
+    [
+        ("epochs", -1, 0),
+        ("batch_size", 1, 2),
+        ("learning_rate", math.nan, 0),
+        ("warmup_epochs", -1, 0),
+    ],
 )
 def test_a_schedule_that_cannot_be_is_named(key: str, value: float, least: int) -> None:
     values = {"epochs": 3, "batch_size": 4, "learning_rate": 0.1, key: value}
@@ -567,12 +624,16 @@ def test_what_need_not_repeat_itself_may_be_asked_for() -> None:
 
 
 def test_tf32_is_refused_where_it_does_not_exist() -> None:
-    with pytest.raises(ValueError, match="run.precision: found 'tf32' on device cpu, expected a GPU"):
+    with pytest.raises(
+        ValueError, match="run.precision: found 'tf32' on device cpu, expected a GPU"
+    ):
         Run(device="cpu", precision="tf32").start()
 
 
 @pytest.mark.slow
-def test_compiled_networks_train_to_the_same_within_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_networks_train_to_the_same_within_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # traced and differentiated as for a GPU; no compiler of C++ is asked for
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
     kinect = skeleton.load("kinect_v1")
@@ -586,7 +647,12 @@ def test_compiled_networks_train_to_the_same_within_rounding(monkeypatch: pytest
         assert list(net.state_dict()) == names
         value = net(x, torch.arange(3, 17)).square().sum()
         found.append((value, torch.autograd.grad(value, list(net.parameters()))))
-    assert torch._dynamo.explain(STGCN(kinect, (4, 8), (1, 2)))(x, torch.arange(3, 17)).graph_break_count == 0
+    assert (
+        torch._dynamo.explain(STGCN(kinect, (4, 8), (1, 2)))(
+            x, torch.arange(3, 17)
+        ).graph_break_count
+        == 0
+    )
     (plain, plain_gradient), (compiled, compiled_gradient), (auto, _) = found
     torch.testing.assert_close(compiled, plain)
     torch.testing.assert_close(compiled_gradient, plain_gradient, rtol=1e-3, atol=1e-3)
@@ -594,7 +660,8 @@ def test_compiled_networks_train_to_the_same_within_rounding(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
 )
 def test_the_precision_is_that_of_the_products(precision: str, dtype: torch.dtype) -> None:
     with Run(precision=precision).autocast(CPU):
@@ -636,7 +703,9 @@ def test_the_automatic_precision_of_a_processor_is_bf16_only_with_tiles(
 
 
 def test_a_warm_up_that_leaves_no_epoch_to_learn_in_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"warmup_epochs: found 4, expected fewer than the 4 epochs"):
+    with pytest.raises(
+        ValueError, match=r"warmup_epochs: found 4, expected fewer than the 4 epochs"
+    ):
         Fit(epochs=4, batch_size=8, learning_rate=0.1, warmup_epochs=4)
     Fit(epochs=0, batch_size=8, learning_rate=0.1)
 
@@ -959,7 +1028,9 @@ def test_what_was_frozen_can_learn_again_afterwards() -> None:
     assert (net.weight.requires_grad, net.bias.requires_grad) == (True, False)
 
 
-def test_a_network_that_skips_who_is_absent_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_skips_who_is_absent_is_not_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))
 

@@ -27,7 +27,9 @@ def scores(generator: Generator) -> Tensor:
     return torch.rand(4, 50, generator=generator)
 
 
-def make(strategy: str = "lowdeg_highmot", augmenting: Augment = OFF, **mask: int | str) -> AsmaViews:
+def make(
+    strategy: str = "lowdeg_highmot", augmenting: Augment = OFF, **mask: int | str
+) -> AsmaViews:
     return AsmaViews(ViewConfig(SKELETON, augmenting, replace(Mask(strategy), **mask)))  # type: ignore[arg-type]  # any field
 
 
@@ -40,7 +42,9 @@ def frames_of(view: View) -> list[list[int]]:
     return view.x[:, 0, :, 0, 0].int().tolist()
 
 
-def test_without_augmentation_the_anchor_is_the_clip(x: Tensor, scores: Tensor, generator: Generator) -> None:
+def test_without_augmentation_the_anchor_is_the_clip(
+    x: Tensor, scores: Tensor, generator: Generator
+) -> None:
     anchor = make()(x, scores, generator).anchor
     assert torch.equal(anchor.x, x)
     assert anchor.joints is None
@@ -60,7 +64,9 @@ def test_the_joint_masked_view_keeps_its_frames_and_names_the_joints_that_stay(
     assert torch.equal(zeroed.x[:, :, :, stay], x[:, :, :, stay])
 
 
-@pytest.mark.parametrize(("strategy", "first"), [("lowdeg_highmot", True), ("highdeg_lowmot", False)])
+@pytest.mark.parametrize(
+    ("strategy", "first"), [("lowdeg_highmot", True), ("highdeg_lowmot", False)]
+)
 def test_the_frame_masked_view_lacks_the_frames_that_the_strategy_hides(
     strategy: str, first: bool, scores: Tensor, generator: Generator
 ) -> None:
@@ -71,8 +77,12 @@ def test_the_frame_masked_view_lacks_the_frames_that_the_strategy_hides(
         assert kept == sorted(by_motion[10:])
 
 
-@pytest.mark.parametrize(("strategy", "high"), [("lowdeg_highmot", True), ("highdeg_lowmot", False)])
-def test_scores_follow_the_crop_by_its_own_map(strategy: str, high: bool, generator: Generator) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "high"), [("lowdeg_highmot", True), ("highdeg_lowmot", False)]
+)
+def test_scores_follow_the_crop_by_its_own_map(
+    strategy: str, high: bool, generator: Generator
+) -> None:
     N, T, hidden = 16, 50, 10
     scores = torch.stack([torch.randperm(T, generator=generator) for _ in range(N)]).float()
     view = make(strategy, CROP)(numbered(N, T), scores, generator).frame_masked
@@ -103,7 +113,8 @@ def test_scores_may_come_from_the_augmented_view_instead(x: Tensor, generator: G
 def test_the_measure_of_the_scores_of_a_view_can_be_chosen(generator: Generator) -> None:
     x = torch.zeros(1, 3, 4, 25, 1)
     x[:, 0, 1:] = 1.0  # frame 0: all joints move by 1
-    x[:, 1, 2:, 0] = 20.0  # frame 1: one joint moves by 20; less in the mean, more in the mean square
+    # frame 1: one joint moves by 20; less in the mean, more in the mean square
+    x[:, 1, 2:, 0] = 20.0
     mask = Mask(joints=1, frames=1, score="view")
     for scoring, expected in ((Motion(last="zero"), 0), (Motion("squared", "zero"), 1)):
         views = AsmaViews(ViewConfig(SKELETON, OFF, mask, scoring))
@@ -123,21 +134,29 @@ def test_zeroed_frames_stay_in_the_clip(scores: Tensor, generator: Generator) ->
 @pytest.mark.parametrize("score", ["clip", "view"])
 def test_removing_and_zeroing_agree_on_what_is_left(score: str, x: Tensor, scores: Tensor) -> None:
     removed = make(augmenting=Augment(), score=score)(x, scores, Generator().manual_seed(5))
-    zeroed = make(augmenting=Augment(), score=score, operation="zero")(x, scores, Generator().manual_seed(5))
+    zeroed = make(augmenting=Augment(), score=score, operation="zero")(
+        x, scores, Generator().manual_seed(5)
+    )
     assert torch.equal(removed.anchor.x, zeroed.anchor.x)
     joints = removed.joint_masked.joints
-    assert torch.equal(removed.joint_masked.x[:, :, :, joints], zeroed.joint_masked.x[:, :, :, joints])
+    assert torch.equal(
+        removed.joint_masked.x[:, :, :, joints], zeroed.joint_masked.x[:, :, :, joints]
+    )
     for n in range(4):
         left = zeroed.frame_masked.x[n].abs().sum(dim=(0, 2, 3)).nonzero()[:, 0]
         torch.testing.assert_close(removed.frame_masked.x[n], zeroed.frame_masked.x[n][:, left])
 
 
-def test_extra_random_frames_shorten_the_view_further(x: Tensor, scores: Tensor, generator: Generator) -> None:
+def test_extra_random_frames_shorten_the_view_further(
+    x: Tensor, scores: Tensor, generator: Generator
+) -> None:
     view = make(extra_random_frames=10)(x, scores, generator).frame_masked
     assert view.x.shape == (4, 3, 30, 25, 2)
 
 
-def test_all_three_views_are_augmented_by_draws_of_their_own(x: Tensor, scores: Tensor, generator: Generator) -> None:
+def test_all_three_views_are_augmented_by_draws_of_their_own(
+    x: Tensor, scores: Tensor, generator: Generator
+) -> None:
     views = make(augmenting=replace(OFF, shear=1.0), joints=0, frames=0)(x, scores, generator)
     three = [views.anchor.x, views.joint_masked.x, views.frame_masked.x]
     for view in three:
@@ -149,19 +168,27 @@ def test_all_three_views_are_augmented_by_draws_of_their_own(x: Tensor, scores: 
 
 def test_the_same_seed_gives_the_same_views(x: Tensor, scores: Tensor) -> None:
     one, two = (make(augmenting=Augment())(x, scores, Generator().manual_seed(2)) for _ in range(2))
-    for a, b in ((one.anchor, two.anchor), (one.joint_masked, two.joint_masked), (one.frame_masked, two.frame_masked)):
+    for a, b in (
+        (one.anchor, two.anchor),
+        (one.joint_masked, two.joint_masked),
+        (one.frame_masked, two.frame_masked),
+    ):
         assert torch.equal(a.x, b.x)
     assert one.joint_masked.joints is not None and two.joint_masked.joints is not None
     assert torch.equal(one.joint_masked.joints, two.joint_masked.joints)
 
 
-def test_views_leave_the_clips_as_they_were(x: Tensor, scores: Tensor, generator: Generator) -> None:
+def test_views_leave_the_clips_as_they_were(
+    x: Tensor, scores: Tensor, generator: Generator
+) -> None:
     before = x.clone()
     make(augmenting=Augment(), operation="zero")(x, scores, generator)
     assert torch.equal(x, before)
 
 
-def test_masks_that_hide_everything_are_refused(x: Tensor, scores: Tensor, generator: Generator) -> None:
+def test_masks_that_hide_everything_are_refused(
+    x: Tensor, scores: Tensor, generator: Generator
+) -> None:
     with pytest.raises(ValueError, match="mask.frames"):
         make(frames=50)(x, scores, generator)
 

@@ -109,7 +109,9 @@ class PerBody(Encoder):
 
 
 def present(x: Tensor) -> Tensor:
-    """Which of the bodies x (N, M, T, V, C) are there, (N, M) bool; the first where none of them is."""
+    """Which of the bodies x (N, M, T, V, C) are there, (N, M) bool; the first where none of them
+    is.
+    """
     there = x.flatten(2).any(dim=2)
     first = torch.cat([~there.any(dim=1, keepdim=True), there[:, 1:] & False], dim=1)
     return there | first
@@ -122,6 +124,8 @@ def averaged(x: Tensor, there: Tensor) -> Tensor:
 
 
 def mean(x: Tensor, *dims: int) -> Tensor:
-    """x.mean(dims), written so that its gradient is scaled before it is spread over the elements, not after."""
+    """x.mean(dims), written so that its gradient is scaled before it is spread over the elements,
+    not after.
+    """
     count = math.prod([x.shape[d] for d in dims])  # a list, which torch.compile can follow
     return x.sum(dim=dims) * (1 / count)

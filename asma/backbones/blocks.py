@@ -1,11 +1,14 @@
-"""What the encoders of the table share: a stack of blocks, in each a spatial operator and a temporal convolution.
+"""What the encoders of the table share: a stack of blocks, in each a spatial operator and a
+temporal convolution.
 
-An operator mixes the joints of a frame, x (B, T, V′, C_in) and which joints these are → (B, T, V′, C_out). It is all
-that two encoders of one plan differ in, so that a table of backbones compares operators.
+An operator mixes the joints of a frame, x (B, T, V′, C_in) and which joints these are → (B, T, V′,
+C_out). It is all that two encoders of one plan differ in, so that a table of backbones compares
+operators.
 
-Tensors are kept channels-last, (B, T, V, C) with every body a sample of its own: a sum over neighbours is then one
-matrix product, a map of the channels another, and the temporal convolution finds the memory format it is fastest in.
-What nobody reads again is overwritten, because much of a training step is memory traffic.
+Tensors are kept channels-last, (B, T, V, C) with every body a sample of its own: a sum over
+neighbours is then one matrix product, a map of the channels another, and the temporal convolution
+finds the memory format it is fastest in. What nobody reads again is overwritten, because much of a
+training step is memory traffic.
 """
 
 from __future__ import annotations
@@ -74,7 +77,9 @@ def neighbour_sums(x: Tensor, rows: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Spatial operator → BN → ReLU → 9 × 1 temporal convolution → BN → dropout, plus residual, ReLU."""
+    """Spatial operator → BN → ReLU → 9 × 1 temporal convolution → BN → dropout, plus residual,
+    ReLU.
+    """
 
     def __init__(
         self,
@@ -100,7 +105,9 @@ class Block(nn.Module):
             )
 
     def spatial(self, x: Tensor, joints: Tensor | None) -> Tensor:
-        """The operator on x (B, T, V′, C_in), whose joints are `joints` of the skeleton, or all → (B, T, V′, C_out)."""
+        """The operator on x (B, T, V′, C_in), whose joints are `joints` of the skeleton, or all →
+        (B, T, V′, C_out).
+        """
         mixed: Tensor = self.graph(x, joints)
         return mixed
 
@@ -143,7 +150,9 @@ class Stack(PerBody):
         block: Callable[[int, int, int, float, bool], Block],
         in_channels: int = 3,
     ) -> None:
-        """joints: V; channels and strides: a value a block; block: makes one, as `Block` without its operator."""
+        """joints: V; channels and strides: a value a block; block: makes one, as `Block` without
+        its operator.
+        """
         super().__init__()
         self.dim, self.joints = channels[-1], joints
         self.data_norm = nn.BatchNorm1d(joints * in_channels)
@@ -154,7 +163,9 @@ class Stack(PerBody):
         self.blocks = nn.ModuleList(blocks)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+                module.weight.data = module.weight.data.contiguous(
+                    memory_format=torch.channels_last
+                )
 
     def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         B, T, V, C = x.shape

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Dropout(nn.Module):
     """nn.Dropout with the same distribution, drawn eight elements to a random word on a CPU.
 
-    torch draws one number after the other there, in one thread. Where the probability is a multiple of 1/256, as
-    the usual 0.5 is, a byte decides exactly; other probabilities and other devices use torch's own.
+    torch draws one number after the other there, in one thread. Where the probability is a
+    multiple of 1/256, as the usual 0.5 is, a byte decides exactly; other probabilities and other
+    devices use torch's own.
     """
 
     def __init__(self, probability: float) -> None:
@@ -23,7 +24,9 @@ class Dropout(nn.Module):
         return f"{self.probability}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape → the same, each element 0 with the probability, else over 1 − probability."""
+        """x of any shape → the same, each element 0 with the probability, else over 1 −
+        probability.
+        """
         share = self.probability * 256
         if not self.training or self.probability == 0:
             return x
@@ -37,7 +40,9 @@ class Dropout(nn.Module):
 
 
 class _Drop(torch.autograd.Function):
-    """x · kept · scale; remembers a byte an element for the gradient, where autograd would keep the whole factor."""
+    """x · kept · scale; remembers a byte an element for the gradient, where autograd would keep
+    the whole factor.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:

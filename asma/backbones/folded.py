@@ -1,8 +1,8 @@
 """Encoders whose weights no longer change: the same answers with less arithmetic.
 
-Batch normalisations become part of the maps before them, the adjacency times the learnt importance a constant, and the
-graph sum is taken before the channels are mixed, where there are fewer of them. Tensors are (B, C, T, V), in
-channels-last memory where torch computes.
+Batch normalisations become part of the maps before them, the adjacency times the learnt importance
+a constant, and the graph sum is taken before the channels are mixed, where there are fewer of
+them. Tensors are (B, C, T, V), in channels-last memory where torch computes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,29 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from asma.backbones import stgcn
 from asma.backbones.base import PerBody
-from asma.backbones.blocks import Block, Stack, channels_first, channels_last, neighbour_rows, neighbour_sums
+from asma.backbones.blocks import (
+    Block,
+    Stack,
+    channels_first,
+    channels_last,
+    neighbour_rows,
+    neighbour_sums,
+)
 from asma.backbones.dgcnn import EdgeConvolution, largest, nearest
 from asma.backbones.gin import Isomorphism
 
 
 def folded(encoder: PerBody) -> nn.Module:
-    """A frozen copy of an encoder for single bodies with all joints: x (B, T, V, C) → (B, T′, V′, D).
+    """A frozen copy of an encoder for single bodies with all joints: x (B, T, V, C) → (B, T′, V′,
+    D).
 
-    Equal to `encoder.bodies` in evaluation mode within rounding. An encoder with an operator that has no form in
-    OPERATORS, or that is no stack of blocks, is copied as it is.
+    Equal to `encoder.bodies` in evaluation mode within rounding. An encoder with an operator that
+    has no form in OPERATORS, or that is no stack of blocks, is copied as it is.
     """
     encoder = copy.deepcopy(encoder).eval()
-    known = isinstance(encoder, Stack) and all(type(cast(Block, block).graph) in OPERATORS for block in encoder.blocks)
+    known = isinstance(encoder, Stack) and all(
+        type(cast(Block, block).graph) in OPERATORS for block in encoder.blocks
+    )
     form = FoldedStack(cast(Stack, encoder)) if known else Unfolded(encoder)
     return form.eval().requires_grad_(False)
 
@@ -48,7 +58,9 @@ class Unfolded(nn.Module):
 
 
 class FoldedStack(nn.Module):
-    """A stack of folded blocks; the normalisation in front of it is one scale and shift of a joint's channel."""
+    """A stack of folded blocks; the normalisation in front of it is one scale and shift of a
+    joint's channel.
+    """
 
     def __init__(self, encoder: Stack) -> None:
         super().__init__()
@@ -72,7 +84,11 @@ class FoldedBlock(nn.Module):
         self.spatial = OPERATORS[type(block.graph)](block)
         self.temporal = fuse_conv_bn_eval(block.temporal, block.temporal_norm)
         self.has_residual = block.has_residual
-        self.residual = fuse_conv_bn_eval(*block.residual) if isinstance(block.residual, nn.Sequential) else None
+        self.residual = (
+            fuse_conv_bn_eval(*block.residual)
+            if isinstance(block.residual, nn.Sequential)
+            else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C_in, T, V) → (B, C_out, T′, V)."""
@@ -92,8 +108,9 @@ class NeighbourSums(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, T, V) → (B, K·C, T, V).
 
-        Torch is faster with the constant on the left of channels-last frames, bf16 twice; ONNX Runtime, which keeps
-        channels first, with the constant on the right: its student in int8 takes a third less time.
+        Torch is faster with the constant on the left of channels-last frames, bf16 twice; ONNX
+        Runtime, which keeps channels first, with the constant on the right: its student in int8
+        takes a third less time.
         """
         B, C, T, V = x.shape
         if torch.compiler.is_exporting():
@@ -109,8 +126,10 @@ class FoldedGraphConvolution(nn.Module):
         scale, shift = (value[:, None] for value in _affine(block.graph_norm))
         graph = block.adjacency * block.importance
         self.sums = NeighbourSums(graph)
-        self.weight = _constant((block.graph.mixing() * scale)[:, :, None, None])  # (C_out, K·C_in, 1, 1)
-        self.bias = _constant((block.graph.joint_bias(graph).T * scale + shift)[:, None])  # (C_out, 1, V)
+        # (C_out, K·C_in, 1, 1)
+        self.weight = _constant((block.graph.mixing() * scale)[:, :, None, None])
+        # (C_out, 1, V)
+        self.bias = _constant((block.graph.joint_bias(graph).T * scale + shift)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C_in, T, V) → (B, C_out, T, V)."""
@@ -133,8 +152,8 @@ class FoldedIsomorphism(nn.Module):
 
 
 class FoldedEdgeConvolution(nn.Module):
-    """DGCNN: two 1 × 1 convolutions, of a joint and of those near it, whose maximum is scaled after it was taken: a
-    negative scale would make it a minimum.
+    """DGCNN: two 1 × 1 convolutions, of a joint and of those near it, whose maximum is scaled
+    after it was taken: a negative scale would make it a minimum.
     """
 
     def __init__(self, block: Block) -> None:
@@ -169,7 +188,9 @@ def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _pointwise(weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A linear map of the channels, weight (C_out, C_in) and bias (C_out,), and a normalisation as one convolution."""
+    """A linear map of the channels, weight (C_out, C_in) and bias (C_out,), and a normalisation as
+    one convolution.
+    """
     scale, shift = _affine(norm)
     convolution = nn.utils.skip_init(nn.Conv2d, weight.shape[1], weight.shape[0], 1)
     convolution.weight = _constant((weight * scale[:, None])[:, :, None, None])
@@ -179,4 +200,6 @@ def _pointwise(weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 def _constant(value: Tensor) -> nn.Parameter:
     """A value that moves and converts with its module, and is never learnt."""
-    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False)
+    return nn.Parameter(
+        value.detach().clone(memory_format=torch.contiguous_format), requires_grad=False
+    )

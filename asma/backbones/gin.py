@@ -1,9 +1,10 @@
 """GIN (Xu et al., ICLR 2019) as the spatial operator of the encoder.
 
-The paper names GIN as a backbone (Table 4) and says no more. Our reading: the encoder stays as it is, its width,
-blocks, strides, temporal convolutions, residuals and normalisations, and only the graph convolution is replaced, by the
-plain operator of Xu et al.: a learnt ε, the sum over neighbours, not normalised, and an MLP of two layers with batch
-normalisation between them. The graph is the skeleton without subsets and without a learnt importance of its edges.
+The paper names GIN as a backbone (Table 4) and says no more. Our reading: the encoder stays as it
+is, its width, blocks, strides, temporal convolutions, residuals and normalisations, and only the
+graph convolution is replaced, by the plain operator of Xu et al.: a learnt ε, the sum over
+neighbours, not normalised, and an MLP of two layers with batch normalisation between them. The
+graph is the skeleton without subsets and without a learnt importance of its edges.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Isomorphism(nn.Module):
     """out[v] = MLP((1 + ε) · x[v] + Σ x[u] over the neighbours u of v), Eq. 4.1 of Xu et al."""
 
     def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor) -> None:
-        """adjacency: (V, V) of the whole skeleton, 1 where two joints hang together, symmetric, no self-loops."""
+        """adjacency: (V, V) of the whole skeleton, 1 where two joints hang together, symmetric, no
+        self-loops.
+        """
         super().__init__()
         self.adjacency: Tensor
         self.register_buffer("adjacency", adjacency, persistent=False)
@@ -41,7 +44,9 @@ class Isomorphism(nn.Module):
         self.output = nn.Linear(out_channels, out_channels)
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
-        """x (B, T, V′, C_in) → (B, T, V′, C_out); joints: the V′ of the skeleton that x has, None for all."""
+        """x (B, T, V′, C_in) → (B, T, V′, C_out); joints: the V′ of the skeleton that x has, None
+        for all.
+        """
         graph = self.graph()
         if joints is not None:
             graph = graph[joints][:, joints]
@@ -50,7 +55,9 @@ class Isomorphism(nn.Module):
 
     def graph(self) -> Tensor:
         """What each joint counts in each sum, (V, V): 1 + ε itself, 1 a neighbour."""
-        return self.adjacency + (1 + self.epsilon) * torch.eye(len(self.adjacency), device=self.adjacency.device)
+        return self.adjacency + (1 + self.epsilon) * torch.eye(
+            len(self.adjacency), device=self.adjacency.device
+        )
 
 
 class GIN(Stack):

@@ -35,23 +35,35 @@ class GraphConvolution(nn.Module):
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """x (B, T, V, C_in), adjacency (K, V, V) → (B, T, V, C_out).
 
-        Neighbours are summed before channels are mixed: the tensor in between has K·C_in channels, not K·C_out, and
-        the bias, by then weighted with each joint's row sums, is added to C_out.
+        Neighbours are summed before channels are mixed: the tensor in between has K·C_in channels,
+        not K·C_out, and the bias, by then weighted with each joint's row sums, is added to C_out.
         """
         B, T, V, C = x.shape
-        if C * self.out_channels <= (DENSE_16 if torch.is_autocast_enabled(x.device.type) else DENSE):
+        if C * self.out_channels <= (
+            DENSE_16 if torch.is_autocast_enabled(x.device.type) else DENSE
+        ):
             return F.linear(x.reshape(B, T, V * C), *self.dense(adjacency)).view(B, T, V, -1)
         y = F.linear(neighbour_sums(x, neighbour_rows(adjacency)), self.mixing())
         return y.add_(self.joint_bias(adjacency).to(y.dtype))
 
     def definition(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """The same as it is usually written, and what `asma.efficiency` counts: published figures count this form."""
-        y = F.linear(x, self.convolution.weight.flatten(1), self.convolution.bias).unflatten(-1, (self.subsets, -1))
+        """The same as it is usually written, and what `asma.efficiency` counts: published figures
+        count this form.
+        """
+        y = F.linear(x, self.convolution.weight.flatten(1), self.convolution.bias).unflatten(
+            -1, (self.subsets, -1)
+        )
         return torch.einsum("btvkd,kvw->btwd", y, adjacency)
 
     def mixing(self) -> Tensor:
-        """The weights W_k beside each other, for neighbours that are summed already: (C_out, K·C_in)."""
-        return self.convolution.weight.view(self.subsets, self.out_channels, -1).transpose(0, 1).flatten(1)
+        """The weights W_k beside each other, for neighbours that are summed already: (C_out,
+        K·C_in).
+        """
+        return (
+            self.convolution.weight.view(self.subsets, self.out_channels, -1)
+            .transpose(0, 1)
+            .flatten(1)
+        )
 
     def joint_bias(self, adjacency: Tensor) -> Tensor:
         """What the K biases come to at each joint: (V, C_out), float32."""
@@ -60,13 +72,16 @@ class GraphConvolution(nn.Module):
             return adjacency.sum(dim=1).T @ self.convolution.bias.view(self.subsets, -1)
 
     def dense(self, adjacency: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sums as one linear map of a whole frame: weight (V·C_out, V·C_in) and bias (V·C_out,), float32.
+        """Both sums as one linear map of a whole frame: weight (V·C_out, V·C_in) and bias
+        (V·C_out,), float32.
 
-        More multiplications but one product and no tensor in between: faster where channels are few, in 16-bit
-        precision, where products are cheap and memory is not, up to more of them (DENSE, DENSE_16).
+        More multiplications but one product and no tensor in between: faster where channels are
+        few, in 16-bit precision, where products are cheap and memory is not, up to more of them
+        (DENSE, DENSE_16).
         """
         with torch.autocast(adjacency.device.type, enabled=False):
-            W = self.convolution.weight.view(self.subsets, self.out_channels, -1)  # (K, C_out, C_in)
+            # (K, C_out, C_in)
+            W = self.convolution.weight.view(self.subsets, self.out_channels, -1)
             weight = torch.einsum("kvw,kdc->wdvc", adjacency, W)
         return weight.flatten(2).flatten(0, 1), self.joint_bias(adjacency).flatten()
 
@@ -77,7 +92,13 @@ class Block(blocks.Block):
     graph: GraphConvolution
 
     def __init__(
-        self, adjacency: Tensor, in_channels: int, out_channels: int, stride: int, dropout: float, residual: bool
+        self,
+        adjacency: Tensor,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        dropout: float,
+        residual: bool,
     ) -> None:
         """adjacency: (K, V, V) of the whole skeleton."""
         operator = partial(GraphConvolution, subsets=len(adjacency))
@@ -97,8 +118,8 @@ class Block(blocks.Block):
 class STGCN(Stack):
     """The encoder with graph convolutions; channels and strides: a value a block.
 
-    With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's: 821 380 parameters
-    at 25 joints, 50 frames → 13.
+    With (16 ×4, 32 ×3, 64 ×2, 256) channels and strides of 2 at blocks 5 and 8 it is the paper's:
+    821 380 parameters at 25 joints, 50 frames → 13.
     """
 
     @classmethod
@@ -115,7 +136,9 @@ class STGCN(Stack):
         in_channels: int = 3,
     ) -> None:
         adjacency = torch.from_numpy(skeleton.adjacency(partition))
-        super().__init__(len(skeleton), channels, strides, dropout, partial(Block, adjacency), in_channels)
+        super().__init__(
+            len(skeleton), channels, strides, dropout, partial(Block, adjacency), in_channels
+        )
 
     @property
     def adjacency(self) -> Tensor:

@@ -20,7 +20,8 @@ LEAST_CHANNELS = 32  # with fewer, the transforms cost more than the products th
 
 
 class TemporalConvolution(nn.Conv2d):
-    """nn.Conv2d of K × 1 taps that pads to the same length, the direct one but where the other pays.
+    """nn.Conv2d of K × 1 taps that pads to the same length, the direct one but where the other
+    pays.
 
     That is in training, on a CPU, in full precision, at stride 1 and with many channels. Used once
     learnt, for few clips at a time, transforming the taps would take longer than it saves.

@@ -66,7 +66,10 @@ def load_streams(
     """
     loaded = benchmark.part(part)
     joint = torch.from_numpy(loaded.clips).to(device)
-    x = {name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous() for name in names}
+    x = {
+        name: streams.derive(name, joint, benchmark.skeleton)[:, :, ::frame_step].contiguous()
+        for name in names
+    }
     labels, lengths = (torch.from_numpy(v).to(device) for v in (loaded.labels, loaded.lengths))
     kept = lengths.add(frame_step - 1).div(frame_step, rounding_mode="floor")
     return StreamClips(benchmark, part, labels, kept, x, frame_step)
@@ -91,11 +94,13 @@ def people(benchmark: Benchmark, part: str) -> Tensor | None:
 
 
 def labelled(labels: Tensor, share: float, draw: int) -> Tensor | slice:
-    """Which of the n recordings with labels (n,) may be learnt from, as an index: in order, balanced by class.
+    """Which of the n recordings with labels (n,) may be learnt from, as an index: in order,
+    balanced by class.
 
-    Each class gives max(1, round(share · its recordings)) of them. Who is drawn depends on the labels and the number
-    of the draw alone, so that every encoder, stream and seed learns from the same; a larger share of the same draw
-    holds a smaller one. A share of 1 is a slice of everything, which copies nothing.
+    Each class gives max(1, round(share · its recordings)) of them. Who is drawn depends on the
+    labels and the number of the draw alone, so that every encoder, stream and seed learns from the
+    same; a larger share of the same draw holds a smaller one. A share of 1 is a slice of
+    everything, which copies nothing.
     """
     if share == 1:
         return slice(None)

@@ -1,9 +1,10 @@
 """Who is train and who is test: `data/benchmarks/<dataset>_<split>.h5`.
 
-The file holds the numbers of the training and of the test clips, what the set is (budget, demonstration,
-switched-off augmentations), digests of the files it speaks of, and HDF5 links `clips` and `motion` to them, so that it
-reads as if everything were in it. Every later stage depends on this one small file: it changes when, and only when,
-something that the benchmark rests on does.
+The file holds the numbers of the training and of the test clips, what the set is (budget,
+demonstration, switched-off augmentations), digests of the files it speaks of, and HDF5 links
+`clips` and `motion` to them, so that it reads as if everything were in it. Every later stage
+depends on this one small file: it changes when, and only when, something that the benchmark rests
+on does.
 """
 
 from __future__ import annotations
@@ -54,11 +55,16 @@ class Part:
 def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the training and the test clips by the values (N,) of the split's column.
 
-    Values are compared as text without leading zeros, so 1, "1" and "01" are the same subject. Raises SplitError.
+    Values are compared as text without leading zeros, so 1, "1" and "01" are the same subject.
+    Raises SplitError.
     """
     words = np.array([plain(v) for v in values.tolist()])
     in_train = np.isin(words, [plain(v) for v in split.train])
-    in_test = ~in_train & (words != "") if split.test is None else np.isin(words, [plain(v) for v in split.test])
+    in_test = (
+        ~in_train & (words != "")
+        if split.test is None
+        else np.isin(words, [plain(v) for v in split.test])
+    )
     for part, chosen in (("train", in_train), ("test", in_test)):
         if not chosen.any():
             raise SplitError(
@@ -66,12 +72,16 @@ def divide(values: np.ndarray, split: Split, where: str) -> tuple[np.ndarray, np
                 f"it holds {', '.join(sorted(set(words))[:20])}"
             )
     if (in_train & in_test).any():
-        raise SplitError(f"{where}: {sorted(set(words[in_train & in_test].tolist()))} stand in train and in test")
+        raise SplitError(
+            f"{where}: {sorted(set(words[in_train & in_test].tolist()))} stand in train and in test"
+        )
     return np.flatnonzero(in_train), np.flatnonzero(in_test)
 
 
 def absent(values: np.ndarray, split: Split) -> list[str]:
-    """What a split lists and the column's values (N,) do not hold: a misspelling, or who is not in these recordings."""
+    """What a split lists and the column's values (N,) do not hold: a misspelling, or who is not in
+    these recordings.
+    """
     held = {plain(v) for v in np.unique(values).tolist()}
     return [word for word in map(plain, [*split.train, *(split.test or [])]) if word not in held]
 
@@ -90,7 +100,9 @@ def write(
     with h5py.File(clips, "r") as source:
         if split.column not in source["columns"]:
             known = ", ".join(source["columns"])
-            raise SplitError(f"{where}: found no column {split.column!r} in {clips}, expected one of {known}")
+            raise SplitError(
+                f"{where}: found no column {split.column!r} in {clips}, expected one of {known}"
+            )
         values = read_column(source["columns"][split.column])
         train, test = divide(values, split, where)
         layout = str(source.attrs["layout"])
@@ -129,7 +141,9 @@ class Benchmark:
         with h5py.File(self.path, "r") as file:
             attrs = dict(file.attrs)
             if attrs.get("kind") != "benchmark":
-                raise ValueError(f"{path}: found a file of kind {attrs.get('kind')!r}, expected a benchmark")
+                raise ValueError(
+                    f"{path}: found a file of kind {attrs.get('kind')!r}, expected a benchmark"
+                )
             self.name = str(attrs["benchmark"])
             self.budget = str(attrs["budget"])
             self.demonstration = bool(attrs["demonstration"])

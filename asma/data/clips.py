@@ -1,7 +1,8 @@
-"""Recording → clip: float32 (C, T, V, M), bodies chosen, centred, resampled, turned to face the camera.
+"""Recording → clip: float32 (C, T, V, M), bodies chosen, centred, resampled, turned to face the
+camera.
 
-RECIPES is the table of preparations that this literature uses; they do not mix. `frame50` is that of AimCLR,
-CrosSCLR and PSTL, and so of ASMa.
+RECIPES is the table of preparations that this literature uses; they do not mix. `frame50` is that
+of AimCLR, CrosSCLR and PSTL, and so of ASMa.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Prepare:
 
     recipe: str = "frame50"
     frames: int = 50  # T
-    body_choice: str = "listing"  # m-th body listed in each frame, or bodies followed by their tracking id
+    # m-th body listed in each frame, or bodies followed by their tracking id
+    body_choice: str = "listing"
     max_frames: int = 300  # longer recordings are cut to this
     longer: str = "centre"  # which frames stay then: the middle (AimCLR on PKU-MMD) or the first
 
@@ -41,14 +43,20 @@ class Prepare:
             ("longer", LONGER),
         ):
             if getattr(self, key) not in known:
-                raise ValueError(f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}")
+                raise ValueError(
+                    f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                )
         for key, least in (("frames", 2), ("max_frames", 1)):
             if getattr(self, key) < least:
-                raise ValueError(f"prepare.{key}: found {getattr(self, key)}, expected {least} or more")
+                raise ValueError(
+                    f"prepare.{key}: found {getattr(self, key)}, expected {least} or more"
+                )
 
 
 def bodies_by_listing(recording: Recording, M: int) -> np.ndarray:
-    """(frames, V, 3, M): body m of a frame is the m-th listed in it, whoever that is; absent is zero."""
+    """(frames, V, 3, M): body m of a frame is the m-th listed in it, whoever that is; absent is
+    zero.
+    """
     place = _place_in_frame(recording.frame)
     xyz = np.zeros((recording.length, *recording.xyz.shape[1:], M), np.float32)
     kept = place < M
@@ -57,13 +65,16 @@ def bodies_by_listing(recording: Recording, M: int) -> np.ndarray:
 
 
 def bodies_by_track(recording: Recording, M: int) -> np.ndarray:
-    """(frames, V, 3, M): body m is one tracking id throughout, the one that moves most first; absent is zero.
+    """(frames, V, 3, M): body m is one tracking id throughout, the one that moves most first;
+    absent is zero.
 
-    Ids seen in SHORT_TRACK frames or fewer are left out unless there are no others. How much an id moves is
-    the variance of its coordinates, summed over x, y and z.
+    Ids seen in SHORT_TRACK frames or fewer are left out unless there are no others. How much an id
+    moves is the variance of its coordinates, summed over x, y and z.
     """
     seen = (recording.xyz != 0).any(axis=(1, 2))  # less empty slots
-    recording = replace(recording, frame=recording.frame[seen], body=recording.body[seen], xyz=recording.xyz[seen])
+    recording = replace(
+        recording, frame=recording.frame[seen], body=recording.body[seen], xyz=recording.xyz[seen]
+    )
     ids, where, frames = np.unique(recording.body, return_inverse=True, return_counts=True)
     lasting = [i for i in range(len(ids)) if frames[i] > SHORT_TRACK] or list(range(len(ids)))
     moved = {i: _movement(recording.xyz[where == i]) for i in lasting}
@@ -81,20 +92,24 @@ def _movement(xyz: np.ndarray) -> float:
 
 def _place_in_frame(frame: np.ndarray) -> np.ndarray:
     """Rows come frame by frame: the place of each row within its frame, from 0."""
-    starts = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]]) if len(frame) else np.array([], int)
+    starts = (
+        np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]]) if len(frame) else np.array([], int)
+    )
     lengths = np.diff(np.r_[starts, len(frame)])
     return np.arange(len(frame)) - np.repeat(starts, lengths)
 
 
 def fill_missing(xyz: np.ndarray) -> np.ndarray:
-    """NaN coordinates take the last known value of the same joint, before that the first known; else 0.
+    """NaN coordinates take the last known value of the same joint, before that the first known;
+    else 0.
 
     xyz (frames, V, 3, M). The public recipe has no rule for NaN: one would spoil the whole clip.
     """
     bad = ~np.isfinite(xyz)
     if not bad.any():
         return xyz
-    absent = (xyz == 0).all(axis=(1, 2), keepdims=True)  # a body that is not there says nothing of where it will be
+    # a body that is not there says nothing of where it will be
+    absent = (xyz == 0).all(axis=(1, 2), keepdims=True)
     bad |= absent
     frames = np.arange(len(xyz))[:, None, None, None]
     last = np.maximum.accumulate(np.where(bad, -1, frames), axis=0)
@@ -105,10 +120,12 @@ def fill_missing(xyz: np.ndarray) -> np.ndarray:
 
 
 def valid_length(xyz: np.ndarray) -> int:
-    """Number of frames in which body 0 is there, any of its joints off the origin: a count, not the last such frame.
+    """Number of frames in which body 0 is there, any of its joints off the origin: a count, not
+    the last such frame.
 
-    So a recording that begins with k empty frames loses its last k, as in the public code. That looks at joint 0
-    alone, which comes to the same with a Kinect's coordinates, but would find nobody where it is their origin.
+    So a recording that begins with k empty frames loses its last k, as in the public code. That
+    looks at joint 0 alone, which comes to the same with a Kinect's coordinates, but would find
+    nobody where it is their origin.
     """
     return int((xyz[:, :, :, 0] != 0).any(axis=(1, 2)).sum())
 
@@ -119,7 +136,9 @@ def centre(xyz: np.ndarray, joint: int) -> np.ndarray:
 
 
 def resize(xyz: np.ndarray, T: int) -> np.ndarray:
-    """Frames → T by linear interpolation with half-pixel centres, edges repeated: (frames, …) → (T, …)."""
+    """Frames → T by linear interpolation with half-pixel centres, edges repeated: (frames, …) →
+    (T, …).
+    """
     L = len(xyz)
     position = np.clip((np.arange(T) + 0.5) * L / T - 0.5, 0, L - 1)
     before = np.floor(position).astype(int)
@@ -129,10 +148,11 @@ def resize(xyz: np.ndarray, T: int) -> np.ndarray:
 
 
 def align_yaw(xyz: np.ndarray, shoulders: tuple[int, int]) -> np.ndarray:
-    """Turn each body in each frame about the vertical so that its shoulders are parallel to x: (T, V, 3, M).
+    """Turn each body in each frame about the vertical so that its shoulders are parallel to x: (T,
+    V, 3, M).
 
-    The angle is that between the horizontal part of the shoulder line and x; its sign is chosen once a body
-    for the whole clip, by the sum of the line's z.
+    The angle is that between the horizontal part of the shoulder line and x; its sign is chosen
+    once a body for the whole clip, by the sum of the line's z.
     """
     left, right = shoulders
     line = xyz[:, right] - xyz[:, left]  # (T, 3, M)
@@ -145,7 +165,8 @@ def align_yaw(xyz: np.ndarray, shoulders: tuple[int, int]) -> np.ndarray:
 
 
 def frame50(recording: Recording, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray | None:
-    """One clip (C, T, V, M) by the recipe of AimCLR, CrosSCLR and PSTL; None for an empty recording.
+    """One clip (C, T, V, M) by the recipe of AimCLR, CrosSCLR and PSTL; None for an empty
+    recording.
 
     Bodies → at most `max_frames` → the first valid-length frames → centred → resized to T → yaw.
     """
@@ -162,7 +183,8 @@ def frame50(recording: Recording, skeleton: Skeleton, M: int, how: Prepare) -> n
 
 
 def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray:
-    """One clip (C, T, V, M), as the stages make it, from joint positions xyz (frames, bodies, V, 3) in metres.
+    """One clip (C, T, V, M), as the stages make it, from joint positions xyz (frames, bodies, V,
+    3) in metres.
 
     They are as in stored recordings, y up (`axes.upright` makes them so). A body that is not in a
     frame is all zeros there. Raises ValueError on another shape and where there is no body.
@@ -176,7 +198,9 @@ def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> n
     return clip
 
 
-RECIPES: dict[str, Callable[[Recording, Skeleton, int, Prepare], np.ndarray | None]] = {"frame50": frame50}
+RECIPES: dict[str, Callable[[Recording, Skeleton, int, Prepare], np.ndarray | None]] = {
+    "frame50": frame50
+}
 
 
 def write(
@@ -187,9 +211,11 @@ def write(
     how: Prepare,
     reported: Callable[[Iterator[Recording]], Iterator[Recording]] = iter,
 ) -> list[str]:
-    """Recordings → `data/clips/<dataset>.h5`, clip by clip; returns the names of empty recordings, left out.
+    """Recordings → `data/clips/<dataset>.h5`, clip by clip; returns the names of empty recordings,
+    left out.
 
-    Raises ValueError where the recordings have another number of joints than the skeleton, or none is left.
+    Raises ValueError where the recordings have another number of joints than the skeleton, or none
+    is left.
     """
     if int(store.attrs["joints"]) != len(skeleton):
         raise ValueError(

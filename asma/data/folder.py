@@ -1,14 +1,14 @@
 """Anyone's skeletons: a folder with `index.csv` and one text file a recording.
 
-`index.csv` has a header with `file` and `label`; every other column is kept (subject, camera, setup, …; a
-blank cell is unknown). A recording's file holds a line a frame: joints x 3 numbers, x y z of one joint after
-another, parted by commas or blanks; where several people were recorded, one body after another on
-the same line, and a body that is all zeros is absent from the frame. Axes and unit are the set's
-`up` and `unit`: see `axes`.
+`index.csv` has a header with `file` and `label`; every other column is kept (subject, camera,
+setup, …; a blank cell is unknown). A recording's file holds a line a frame: joints x 3 numbers, x
+y z of one joint after another, parted by commas or blanks; where several people were recorded, one
+body after another on the same line, and a body that is all zeros is absent from the frame. Axes
+and unit are the set's `up` and `unit`: see `axes`.
 
-A label is a word or an integer. The class names, in label order, are the first of these that is there:
-`classes.csv` in the folder (columns `label,name`), `classes.txt` (a name a line; label 0 is the first),
-the names the parameters give, and else the labels themselves, sorted.
+A label is a word or an integer. The class names, in label order, are the first of these that is
+there: `classes.csv` in the folder (columns `label,name`), `classes.txt` (a name a line; label 0 is
+the first), the names the parameters give, and else the labels themselves, sorted.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Job:
 def survey(raw: Path, source: Source) -> Survey:
     """Read the index and the class names.
 
-    A recording is called by its file's name without folders and suffix, or with the folders where two files
-    would be called the same. A column is one of integers if every cell is an integer, else one of words.
+    A recording is called by its file's name without folders and suffix, or with the folders where
+    two files would be called the same. A column is one of integers if every cell is an integer,
+    else one of words.
 
-    Raises RecordingError if the index or the class names cannot be used at all; faults of single rows are
-    collected in the survey.
+    Raises RecordingError if the index or the class names cannot be used at all; faults of single
+    rows are collected in the survey.
     """
     found = Survey()
     rows = _csv(raw / "index.csv", ["file", "label"])
@@ -88,7 +89,10 @@ def survey(raw: Path, source: Source) -> Survey:
     for (line, row), stem in zip(good, stems, strict=True):
         name = stem if plain else PurePosixPath(row["file"]).with_suffix("").as_posix()
         if name in names:
-            fault = (f"recording {name} as on line {names[name]}", "file names that differ before the suffix")
+            fault = (
+                f"recording {name} as on line {names[name]}",
+                "file names that differ before the suffix",
+            )
             found.errors.append(RecordingError(raw / "index.csv", line, *fault))
             continue
         names[name] = line
@@ -99,7 +103,9 @@ def survey(raw: Path, source: Source) -> Survey:
         if name in source.excluded:
             found.excluded.append(name)
             continue
-        columns: dict[str, int | str] = {field: _cell(row[field], is_whole) for field, is_whole in whole.items()}
+        columns: dict[str, int | str] = {
+            field: _cell(row[field], is_whole) for field, is_whole in whole.items()
+        }
         path = raw / row["file"]
         told = (source.joints, source.bodies, source.up, source.unit)
         found.jobs.append(Job(path, name, labels[row["label"]], columns, *told))
@@ -112,7 +118,9 @@ def read(job: Job) -> Reading:
     """Read one file. Raises RecordingError naming the first line that does not fit."""
     person = job.joints * 3
     widths = [person * m for m in range(1, job.bodies + 1)]
-    what = f"{job.joints} joints x 3" + (f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else "")
+    what = f"{job.joints} joints x 3" + (
+        f" for each of 1 to {job.bodies} bodies" if job.bodies > 1 else ""
+    )
     xyz = text.table(job.path, widths, what)
     xyz = upright(xyz.reshape(len(xyz), -1, job.joints, 3), job.up, job.unit)
     recording = of_slots(xyz, job.name, job.label, job.columns)
@@ -122,7 +130,9 @@ def read(job: Job) -> Reading:
 
 
 def _cell(cell: str, whole: bool) -> int | str:
-    """A number where its whole column is of numbers, else a word; 01 is 1 in either, as in the list of a split."""
+    """A number where its whole column is of numbers, else a word; 01 is 1 in either, as in the
+    list of a split.
+    """
     return int(cell) if whole else plain(cell)
 
 
@@ -134,7 +144,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise RecordingError(path, begun, str(error), "a quotation mark on both ends of a cell or none") from None
+            raise RecordingError(
+                path, begun, str(error), "a quotation mark on both ends of a cell or none"
+            ) from None
         if cells is None:
             return
         yield reader.line_num, [cell.strip() for cell in cells]
@@ -144,20 +156,30 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _csv(path: Path, needed: list[str]) -> list[tuple[int, dict[str, str]]]:
     """The rows of a table with a header, each with its line; cells and headers stripped."""
     if not path.is_file():
-        raise RecordingError(path, None, "no such file", f"a table with the columns {', '.join(needed)}")
+        raise RecordingError(
+            path, None, "no such file", f"a table with the columns {', '.join(needed)}"
+        )
     lines = _lines(path)
     _, header = next(lines, (1, []))
-    if any(column not in header for column in needed) or len(set(header)) != len(header) or "" in header:
+    if (
+        any(column not in header for column in needed)
+        or len(set(header)) != len(header)
+        or "" in header
+    ):
         expected = f"a header with {', '.join(needed)}, parted by commas, each column named once"
         raise RecordingError(path, 1, ",".join(header) or "an empty line", expected)
     if odd := [name for name in header if "/" in name or name == "."]:
-        raise RecordingError(path, 1, f"column {odd[0]!r}", "a column's name without '/', and not '.'")
+        raise RecordingError(
+            path, 1, f"column {odd[0]!r}", "a column's name without '/', and not '.'"
+        )
     rows = []
     for line, cells in lines:
         if not any(cells):
             continue
         if len(cells) != len(header):
-            raise RecordingError(path, line, f"{len(cells)} cells", f"{len(header)}, as in the header")
+            raise RecordingError(
+                path, line, f"{len(cells)} cells", f"{len(header)}, as in the header"
+            )
         rows.append((line, dict(zip(header, cells, strict=True))))
     if not rows:
         raise RecordingError(path, 2, "no rows", "a row for each recording")

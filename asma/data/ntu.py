@@ -1,13 +1,14 @@
 """NTU RGB+D 60 and 120: `SsssCcccPpppRrrrAaaa.skeleton` → recordings.
 
-The text, line by line: the number of frames; then for each frame the number of bodies, and for each body
-10 numbers that begin with its 64-bit tracking id, the number of joints (25), and 25 lines of 12 numbers that
-begin with x y z in metres. (File naming and format: the README and the Matlab reader that the authors of
-NTU RGB+D publish, github.com/shahroudy/NTURGB-D.)
+The text, line by line: the number of frames; then for each frame the number of bodies, and for
+each body 10 numbers that begin with its 64-bit tracking id, the number of joints (25), and 25
+lines of 12 numbers that begin with x y z in metres. (File naming and format: the README and the
+Matlab reader that the authors of NTU RGB+D publish, github.com/shahroudy/NTURGB-D.)
 
-Where everything stands follows from how many numbers each line holds, so a file is checked and its positions are
-converted as arrays; only one that does not fit is walked line by line, to say where and why. Tracking ids are
-read as integers: they lie above 2^53, where floating point merges neighbours.
+Where everything stands follows from how many numbers each line holds, so a file is checked and its
+positions are converted as arrays; only one that does not fit is walked line by line, to say where
+and why. Tracking ids are read as integers: they lie above 2^53, where floating point merges
+neighbours.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ JOINTS = 25
 BODY = 10  # numbers on a body's line
 JOINT = 12  # numbers on a joint's line
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
-# A file by how many numbers its lines hold, a byte a line: frames; for each frame bodies; for each body 27 lines.
+# A file by how many numbers its lines hold, a byte a line: frames; for each frame bodies; for each
+# body 27 lines.
 GRAMMAR = re.compile(b"%c(?:%c(?:%c%c%c{%d})*+)*+" % (1, 1, BODY, 1, JOINT, JOINTS))
 
 
@@ -41,13 +43,16 @@ class Job:
 
 
 def survey(raw: Path, source: Source) -> Survey:
-    """Find all `.skeleton` files below a folder; setup, camera, subject, replication, class are in the names.
+    """Find all `.skeleton` files below a folder; setup, camera, subject, replication, class are in
+    the names.
 
     Files of classes beyond the set's are left out, so that NTU-60 may share a folder with NTU-120.
     Raises ValueError if the set's joints are not the format's.
     """
     if source.joints != JOINTS:
-        raise ValueError(f"joints: found {source.joints}; expected {JOINTS}, as every .skeleton file has")
+        raise ValueError(
+            f"joints: found {source.joints}; expected {JOINTS}, as every .skeleton file has"
+        )
     found = Survey()
     seen: dict[str, Path] = {}
     for path in files(raw, r".*\.skeleton"):
@@ -57,14 +62,18 @@ def survey(raw: Path, source: Source) -> Survey:
             found.errors.append(RecordingError(path, None, f"the name {path.name}", expected))
             continue
         if path.stem in seen:
-            found.errors.append(RecordingError(path, None, f"a second file beside {seen[path.stem]}", "one"))
+            found.errors.append(
+                RecordingError(path, None, f"a second file beside {seen[path.stem]}", "one")
+            )
             continue
         seen[path.stem] = path
         setup, camera, subject, replication, action = (int(part) for part in match.groups())
         if path.stem in source.excluded:
             found.excluded.append(path.stem)
         elif source.class_count is not None and action > source.class_count:
-            found.left_out[path.stem] = f"class A{action:03} is beyond the set's {source.class_count}"
+            found.left_out[path.stem] = (
+                f"class A{action:03} is beyond the set's {source.class_count}"
+            )
         else:
             columns: dict[str, int | str] = {
                 "setup": setup,
@@ -91,14 +100,15 @@ def read(job: Job) -> Reading:
     return Reading([Recording(job.name, job.label, job.columns, length, frame, body, xyz)])
 
 
-Parts = tuple[int, np.ndarray, np.ndarray, np.ndarray]  # frames, frame (R,), body (R,), xyz (R, V, 3)
+# frames, frame (R,), body (R,), xyz (R, V, 3)
+Parts = tuple[int, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _whole(data: bytes) -> Parts | None:
     """All of a file at once; None if anything about it is unusual.
 
-    What is not kept (pixels, orientations) is checked for its place and alphabet but not converted: that
-    would double the time.
+    What is not kept (pixels, orientations) is checked for its place and alphabet but not
+    converted: that would double the time.
     """
     tokens = text.tokens(data)
     if tokens is None:
@@ -119,7 +129,11 @@ def _whole(data: bytes) -> Parts | None:
     others[heads + 1] = False
     frames = np.flatnonzero(others)[1:]
     listed = np.diff(np.append(frames, len(counts))) // (2 + JOINTS)
-    if value[0] != len(frames) or (value[frames] != listed).any() or (value[heads + 1] != JOINTS).any():
+    if (
+        value[0] != len(frames)
+        or (value[frames] != listed).any()
+        or (value[heads + 1] != JOINTS).any()
+    ):
         return None
     # 3) positions: the first three numbers of every joint's line
     xyz = tokens.floats(first[np.flatnonzero(counts == JOINT)], 3)
@@ -130,7 +144,9 @@ def _whole(data: bytes) -> Parts | None:
 
 
 def _line_by_line(path: Path, data: bytes) -> Parts:
-    """The same, slowly, for a file that is unusual; says what breaks the grammar where it is broken."""
+    """The same, slowly, for a file that is unusual; says what breaks the grammar where it is
+    broken.
+    """
     lines = data.split(b"\n")
     at = 0  # lines read
 
@@ -147,7 +163,9 @@ def _line_by_line(path: Path, data: bytes) -> Parts:
             if text.number(token) is None:
                 raise fail(f"{text.show(token)} as number {place}", f"{expected}, all numbers")
         if len(numbers) != count:
-            raise fail(text.plural(len(numbers), "number"), f"{expected}: {text.plural(count, 'number')}")
+            raise fail(
+                text.plural(len(numbers), "number"), f"{expected}: {text.plural(count, 'number')}"
+            )
         return numbers
 
     def whole(token: bytes, expected: str, least: int) -> int:
@@ -178,6 +196,10 @@ def _line_by_line(path: Path, data: bytes) -> Parts:
                 numbers = take(JOINT, f"joint {v + 1} of {JOINTS} of {where}")
                 xyz[-1].append([float(token) for token in numbers[:3]])
     if at < len(lines):
-        raise fail(text.plural(len(lines) - at, "more line"), f"the end of the file after {length} frames", at + 1)
+        raise fail(
+            text.plural(len(lines) - at, "more line"),
+            f"the end of the file after {length} frames",
+            at + 1,
+        )
     positions = np.array(xyz, np.float64).reshape(-1, JOINTS, 3)
     return length, np.array(frame, np.int32), np.array(ids, np.int64), text.single(positions)

@@ -1,11 +1,12 @@
 """Parse a whole data set: raw files → one file of recordings, in parallel and in constant memory.
 
-A format is a row of FORMATS: how to survey a folder (names only) and how to read one job. The jobs are spread
-over processes in small batches, of which only a few are under way at a time, and come back in order; what
-they give is written at once. All bad files are named together, at the end.
+A format is a row of FORMATS: how to survey a folder (names only) and how to read one job. The jobs
+are spread over processes in small batches, of which only a few are under way at a time, and come
+back in order; what they give is written at once. All bad files are named together, at the end.
 
-This process writes, which is a third of all work, and it does not wait: while the next batch is not there it
-reads another one itself. So no core is idle, however reading and writing compare, and none while processes start.
+This process writes, which is a third of all work, and it does not wait: while the next batch is
+not there it reads another one itself. So no core is idle, however reading and writing compare, and
+none while processes start.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ IMPLAUSIBLE = ("refuse", "warn")
 SHOWN = 50  # bad files an error lists before it points to a file
 AHEAD = 4  # batches a core that are under way elsewhere: more than is read while a block is written
 MOST = 32  # shelves: 64 MB, as much as a container shares by default
-SHELF = 2**21  # bytes kept for what a batch gave: 16 files of NTU RGB+D are 0.5 MB, a video of PKU-MMD 1 to 2 MB
+# bytes kept for what a batch gave: 16 files of NTU RGB+D are 0.5 MB, a video of PKU-MMD 1 to 2 MB
+SHELF = 2**21
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Parse:
 class Format:
     """How the raw files of a format are found and read.
 
-    `batch` jobs go to a process at a time; `few` jobs are not worth a second process; `expects` names the
-    files for a user whose folder has none; `missing` is the official list of incomplete samples,
-    if any; `axes` are those of its positions, None where the set says.
+    `batch` jobs go to a process at a time; `few` jobs are not worth a second process; `expects`
+    names the files for a user whose folder has none; `missing` is the official list of incomplete
+    samples, if any; `axes` are those of its positions, None where the set says.
     """
 
     survey: Callable[[Path, Source], Survey]
@@ -99,7 +101,9 @@ FORMATS: dict[str, Format] = {
 
 
 class RecordingErrors(ValueError):
-    """All bad files of a data set: `errors` has each, the message the first and where the rest is listed."""
+    """All bad files of a data set: `errors` has each, the message the first and where the rest is
+    listed.
+    """
 
     def __init__(self, errors: list[RecordingError], listing: Path | None = None) -> None:
         super().__init__(errors, listing)
@@ -120,12 +124,12 @@ class RecordingErrors(ValueError):
 class Report:
     """What a data set turned out to hold.
 
-    `bodies` counts frames by the number of bodies in them, `nan_frames` those with a coordinate that is no
-    finite number; `nan` names their recordings and `bodiless` those without a body in any frame.
-    `excluded` were named by the official list; `left_out` says why for every other recording that
-    was set aside; `bad` are the faults that `skip` passed over; `notes` what a person should
-    know. `published` is the number of recordings that the literature counts in this set, None
-    where it says nothing.
+    `bodies` counts frames by the number of bodies in them, `nan_frames` those with a coordinate
+    that is no finite number; `nan` names their recordings and `bodiless` those without a body in
+    any frame. `excluded` were named by the official list; `left_out` says why for every other
+    recording that was set aside; `bad` are the faults that `skip` passed over; `notes` what a
+    person should know. `published` is the number of recordings that the literature counts in this
+    set, None where it says nothing.
     """
 
     dataset: str
@@ -176,7 +180,9 @@ class Report:
             "stage": "parse",
             "dataset": self.dataset,
             **self.figures(),
-            "frames_by_bodies": {str(bodies): self.bodies[bodies] for bodies in sorted(self.bodies)},
+            "frames_by_bodies": {
+                str(bodies): self.bodies[bodies] for bodies in sorted(self.bodies)
+            },
             "names": {
                 "excluded": self.excluded,
                 "left_out": dict(sorted(self.left_out.items())),
@@ -193,7 +199,13 @@ class Report:
         lines = [found]
         if self.published is not None:
             gap = self.published - self.recordings
-            verdict = "all are here" if not gap else f"{gap} fewer here" if gap > 0 else f"{-gap} more here"
+            verdict = (
+                "all are here"
+                if not gap
+                else f"{gap} fewer here"
+                if gap > 0
+                else f"{-gap} more here"
+            )
             lines.append(f"published: {self.published} recordings; {verdict}")
         bodies = ", ".join(f"{count} with {b}" for b, count in sorted(self.bodies.items()))
         lines.append(f"frames by bodies: {bodies}")
@@ -204,7 +216,9 @@ class Report:
             if names:
                 lines.append(f"recordings {title}: {len(names)}: {shown(names)}")
         if self.excluded:
-            lines.append(f"excluded by the official list of incomplete samples: {len(self.excluded)}")
+            lines.append(
+                f"excluded by the official list of incomplete samples: {len(self.excluded)}"
+            )
         reasons = [f"{name}: {reason}" for name, reason in sorted(self.left_out.items())]
         for title, entries in (
             ("left out", reasons),
@@ -242,17 +256,18 @@ def parse(
 ) -> Report:
     """Read all raw files below `raw` and write them to `out` as recordings.
 
-    `joints` (V) is the layout's; `bodies` (M) the most a recording of format `folder` may hold; `classes`
-    names in label order (None: from the set) and `class_count` how many of them the set has (None: all);
-    `missing` "official" leaves out the samples that the set's owners list as incomplete; `workers` is how many
-    cores are used, 0 for all, 1 for this process alone. The file written does not depend on `workers`. `up` and
-    `unit` are the axes and the unit of positions of format `folder`; what a sample says against them, by
-    the layout's `skeleton` (None: nothing is checked), is an error where it is certain and
-    `implausible` is "refuse", else a note.
+    `joints` (V) is the layout's; `bodies` (M) the most a recording of format `folder` may hold;
+    `classes` names in label order (None: from the set) and `class_count` how many of them the set
+    has (None: all); `missing` "official" leaves out the samples that the set's owners list as
+    incomplete; `workers` is how many cores are used, 0 for all, 1 for this process alone. The file
+    written does not depend on `workers`. `up` and `unit` are the axes and the unit of positions of
+    format `folder`; what a sample says against them, by the layout's `skeleton` (None: nothing is
+    checked), is an error where it is certain and `implausible` is "refuse", else a note.
 
-    Raises RecordingErrors naming all bad files, and then writes nothing; with on_error "skip" they are passed
-    over and named in the report. Raises ValueError for a word that is none of the options, RecordingError
-    where the folder holds nothing of the format, Implausible, and RuntimeError if a process is killed.
+    Raises RecordingErrors naming all bad files, and then writes nothing; with on_error "skip" they
+    are passed over and named in the report. Raises ValueError for a word that is none of the
+    options, RecordingError where the folder holds nothing of the format, Implausible, and
+    RuntimeError if a process is killed.
     """
     _one_of("format", format, FORMATS)
     _one_of("on_error", on_error, ON_ERROR)
@@ -265,7 +280,9 @@ def parse(
         found = f"datasets/{dataset}.yaml: found up: {up}, unit: {unit}"
         raise ValueError(f"{found}; expected neither: format {format} has {rules.axes}")
     if missing == "official" and rules.missing is None:
-        raise ValueError(f"missing: found 'official'; expected 'none': format {format} has no official list")
+        raise ValueError(
+            f"missing: found 'official'; expected 'none': format {format} has no official list"
+        )
     excluded = names_in(rules.missing) if missing == "official" and rules.missing else []
     listed = None if classes is None else tuple(classes)
     source = Source(joints, bodies, listed, class_count, frozenset(excluded), slicing, up, unit)
@@ -351,7 +368,8 @@ def parse(
 
 
 def names_in(name: str) -> list[str]:
-    """The names in one of the project's lists, `asma/data/lists/<name>.txt`: a name a line, # for comments.
+    """The names in one of the project's lists, `asma/data/lists/<name>.txt`: a name a line, # for
+    comments.
 
     Raises ValueError if there is no such list.
     """
@@ -372,7 +390,9 @@ def class_list(name: str | None, count: int | None = None) -> list[str] | None:
         return None
     names = names_in(name)
     if count is not None and count > len(names):
-        raise ValueError(f"class_count: found {count}; expected at most the {len(names)} of list {name}")
+        raise ValueError(
+            f"class_count: found {count}; expected at most the {len(names)} of list {name}"
+        )
     return names[:count]
 
 
@@ -399,7 +419,8 @@ def _attempt(read: Callable[[Any], Reading], jobs: list[Any]) -> list[Result]:
 
 
 def _readings(rules: Format, jobs: list[Any], processes: int) -> Generator[Result]:
-    """What each job gives, in order, from so many processes, this one included; a few batches each are held.
+    """What each job gives, in order, from so many processes, this one included; a few batches each
+    are held.
 
     Raises RuntimeError if one of them is killed or does not start.
     """
@@ -436,16 +457,21 @@ class _Batch:
 
 
 class _Readers:
-    """Processes that read batches ahead of this one, which takes them in order and reads where they are busy.
+    """Processes that read batches ahead of this one, which takes them in order and reads where
+    they are busy.
 
-    A pipe holds 64 kB: a process that sends more waits until this one, which has other work, empties the pipe,
-    some ten times a batch. So arrays are put on a shelf, a piece of memory that all share, and only the
-    rest, some hundred bytes a file, goes through the pipe. `pending` are the batches begun, the oldest first.
+    A pipe holds 64 kB: a process that sends more waits until this one, which has other work,
+    empties the pipe, some ten times a batch. So arrays are put on a shelf, a piece of memory that
+    all share, and only the rest, some hundred bytes a file, goes through the pipe. `pending` are
+    the batches begun, the oldest first.
     """
 
     def __init__(self, read: Callable[[Any], Reading], count: int) -> None:
-        # Not fork: the progress bar and MLflow run threads in this process, and a fork of threads may hang.
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        # Not fork: the progress bar and MLflow run threads in this process, and a fork of threads
+        # may hang.
+        method = (
+            "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        )
         context = multiprocessing.get_context(method)
         self.read = read
         self.pending: deque[_Batch] = deque()
@@ -454,17 +480,22 @@ class _Readers:
         shared = context.RawArray("B", self.shelves * SHELF)
         self.shared = memoryview(shared).cast("B")
         self.pool = ProcessPoolExecutor(count, context, initializer=_serve, initargs=(shared,))
-        # A process imports for a third of a second before it reads; empty batches wait for that, not those of files.
+        # A process imports for a third of a second before it reads; empty batches wait for that,
+        # not those of files.
         self.first = [self.pool.submit(_read_to_shelf, read, [], 0) for _ in range(count)][0]
 
     def awake(self) -> bool:
         return self.first.done()
 
     def begin(self, jobs: list[Any]) -> None:
-        """Have a batch read elsewhere, or read it here where all others are busy or still starting."""
+        """Have a batch read elsewhere, or read it here where all others are busy or still
+        starting.
+        """
         if self.free and self.awake():
             shelf = self.free.pop()
-            self.pending.append(_Batch(shelf, self.pool.submit(_read_to_shelf, self.read, jobs, shelf)))
+            self.pending.append(
+                _Batch(shelf, self.pool.submit(_read_to_shelf, self.read, jobs, shelf))
+            )
         else:
             self.pending.append(_Batch(given=_attempt(self.read, jobs)))
 
@@ -486,12 +517,15 @@ class _Readers:
         self.pool.shutdown(cancel_futures=True)
 
 
-_Told = tuple[bytes, list[int]]  # what a batch gave, pickled but for its arrays, and how many bytes each of them has
+# what a batch gave, pickled but for its arrays, and how many bytes each of them has
+_Told = tuple[bytes, list[int]]
 _shelves = memoryview(b"")  # in a process that reads
 
 
 def _serve(shelves: Any) -> None:
-    """Begin as a process that reads: Ctrl-C, which reaches all, is for the one that writes; end if that one dies."""
+    """Begin as a process that reads: Ctrl-C, which reaches all, is for the one that writes; end if
+    that one dies.
+    """
     global _shelves
     _shelves = memoryview(shelves).cast("B")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -506,7 +540,9 @@ def _serve(shelves: Any) -> None:
 
 
 def _read_to_shelf(read: Callable[[Any], Reading], jobs: list[Any], shelf: int) -> _Told:
-    """Read a batch in a process of its own; what does not fit the shelf goes through the pipe, which takes longer."""
+    """Read a batch in a process of its own; what does not fit the shelf goes through the pipe,
+    which takes longer.
+    """
     results = _attempt(read, jobs)
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(results, 5, buffer_callback=buffers.append)

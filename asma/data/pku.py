@@ -1,15 +1,15 @@
 """PKU-MMD, Part I and II: long videos with labelled intervals → one recording an interval.
 
-A video `XXXX-V.txt` (Part I) or `AxxNyy-V.txt` (Part II), V one of L M R, holds a line a frame: 150 numbers,
-2 bodies x 25 joints x (x, y, z) in metres; a body that is absent is all zeros and becomes no row. The file of
-the same name with its labels holds a line an action: class (from 1), first frame, last frame,
-confidence. An interval that ends before it starts, starts before the video or lies outside it is
-a fault of the label file; one that only ends after the video is cut there. Two split files name
-videos for training and validation. (Formats: the README of the set's authors,
-github.com/ECHO960/PKU-MMD, and the note inside the set.)
+A video `XXXX-V.txt` (Part I) or `AxxNyy-V.txt` (Part II), V one of L M R, holds a line a frame:
+150 numbers, 2 bodies x 25 joints x (x, y, z) in metres; a body that is absent is all zeros and
+becomes no row. The file of the same name with its labels holds a line an action: class (from 1),
+first frame, last frame, confidence. An interval that ends before it starts, starts before the
+video or lies outside it is a fault of the label file; one that only ends after the video is cut
+there. Two split files name videos for training and validation. (Formats: the README of the set's
+authors, github.com/ECHO960/PKU-MMD, and the note inside the set.)
 
-All files may lie anywhere below the set's folder. A file is one of labels if a folder on its way has "label"
-in its name, one of positions if a folder has "skel"; else its first line decides.
+All files may lie anywhere below the set's folder. A file is one of labels if a folder on its way
+has "label" in its name, one of positions if a folder has "skel"; else its first line decides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ SPLITS = ("cross_subject", "cross_view")
 LISTS = "one for training and one for validation"
 ACTION = "class, first frame, last frame, confidence: 4 integers parted by commas"
 # the official lists spell the second header "Validataion"
-HEADERS = {"train": re.compile(r"train\w*\s+videos?"), "test": re.compile(r"(?:valid|test)\w*\s+videos?")}
+HEADERS = {
+    "train": re.compile(r"train\w*\s+videos?"),
+    "test": re.compile(r"(?:valid|test)\w*\s+videos?"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,22 @@ class Job:
 def survey(raw: Path, source: Source) -> Survey:
     """Pair the videos below a folder with their label files and find the splits.
 
-    Recordings are called `F{video}V{view}C{class}L{line}` (Part I) or `A{a}N{n}V{view}C{class}L{line}` (Part
-    II), each number with three digits, view 1 to 3 for L M R, line counted from 1 in the label file. Columns:
-    video, view, camera (1 to 3), cross_subject and cross_view as far as split files are there ("train",
-    "test", or "" where the file does not name the video: no side is guessed), and in Part II subject, the
-    number after N.
+    Recordings are called `F{video}V{view}C{class}L{line}` (Part I) or
+    `A{a}N{n}V{view}C{class}L{line}` (Part II), each number with three digits, view 1 to 3 for L M
+    R, line counted from 1 in the label file. Columns: video, view, camera (1 to 3), cross_subject
+    and cross_view as far as split files are there ("train", "test", or "" where the file does not
+    name the video: no side is guessed), and in Part II subject, the number after N.
 
     Raises ValueError for an unknown slicing or other than 25 joints.
     """
     if source.joints != JOINTS:
-        raise ValueError(f"joints: found {source.joints}; expected {JOINTS}, as every PKU-MMD file has")
+        raise ValueError(
+            f"joints: found {source.joints}; expected {JOINTS}, as every PKU-MMD file has"
+        )
     if source.slicing not in SLICINGS:
-        raise ValueError(f"slicing: found {source.slicing!r}; expected one of {', '.join(SLICINGS)}")
+        raise ValueError(
+            f"slicing: found {source.slicing!r}; expected one of {', '.join(SLICINGS)}"
+        )
     found = Survey()
     splits = _splits(raw, found.errors)
     videos: dict[bool, dict[str, Path]] = {True: {}, False: {}}  # whether of labels → video → file
@@ -74,16 +81,22 @@ def survey(raw: Path, source: Source) -> Survey:
         mine = videos[is_labels]
         video = path.stem.upper()
         if video in mine:
-            found.errors.append(RecordingError(path, None, f"a second file beside {mine[video]}", "one"))
+            found.errors.append(
+                RecordingError(path, None, f"a second file beside {mine[video]}", "one")
+            )
         else:
             mine[video] = path
     labels, positions = videos[True], videos[False]
     unread(raw, found, VIDEO.pattern, positions.keys() & labels.keys())
     for video in sorted(positions.keys() ^ labels.keys()):
         here, other = (positions, "labels") if video in positions else (labels, "positions")
-        found.errors.append(RecordingError(here[video], None, f"no file of {other} for {video}", "one"))
+        found.errors.append(
+            RecordingError(here[video], None, f"no file of {other} for {video}", "one")
+        )
     if len({video.startswith("A") for video in positions}) > 1:
-        raise ValueError(f"{raw}: found videos of Part I and of Part II; expected one part a data set")
+        raise ValueError(
+            f"{raw}: found videos of Part I and of Part II; expected one part a data set"
+        )
     count = source.class_count or (len(source.classes) if source.classes else CLASSES)
     found.classes = class_names(source, count, "C{:03}")
     for video in positions.keys() & labels.keys():
@@ -97,7 +110,9 @@ def survey(raw: Path, source: Source) -> Survey:
         for split, sides in splits.items():
             columns[split] = sides.get(video, "")
         prefix += f"V{CAMERAS[view]:03}"
-        found.jobs.append(Job(positions[video], labels[video], prefix, columns, count, source.slicing))
+        found.jobs.append(
+            Job(positions[video], labels[video], prefix, columns, count, source.slicing)
+        )
     found.jobs.sort(key=lambda job: job.prefix)
     for split, sides in splits.items():
         found.absent[split] = sorted(sides.keys() - (positions.keys() & labels.keys()))
@@ -199,13 +214,17 @@ def _labels(path: Path, classes: int) -> list[tuple[int, int, int]]:
 
 
 def _splits(raw: Path, errors: list[RecordingError]) -> dict[str, dict[str, str]]:
-    """The side of each named video, for each split whose file is there; what is wrong goes to `errors`."""
+    """The side of each named video, for each split whose file is there; what is wrong goes to
+    `errors`.
+    """
     splits: dict[str, dict[str, str]] = {}
     taken: dict[str, Path] = {}
     for path in files(raw, r"cross[-_ ]?(?:subject|view)(?:[-_ ]?v\d)?\.txt"):
         split = "cross_subject" if "subject" in path.name.lower() else "cross_view"
         if split in taken:
-            errors.append(RecordingError(path, None, f"a second split file beside {taken[split]}", "one"))
+            errors.append(
+                RecordingError(path, None, f"a second split file beside {taken[split]}", "one")
+            )
             continue
         taken[split] = path
         try:

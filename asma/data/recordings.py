@@ -7,8 +7,8 @@ One file a data set, `data/recordings/<dataset>.h5`, and all of it plain HDF5:
     first (N + 1,): rows first[i]:first[i + 1] belong to recording i
     frame (R,), body (R,) tracking id, xyz (R, V, 3) metres: one row for each body of each frame
 
-The rows of a frame keep the order in which the raw file lists them, and a frame without bodies has no row:
-nothing of the joint positions is lost, and who is kept is decided later.
+The rows of a frame keep the order in which the raw file lists them, and a frame without bodies has
+no row: nothing of the joint positions is lost, and who is kept is decided later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ import numpy as np
 INTEGER = re.compile(r"[+-]?\d{1,18}")
 CHUNK = 512  # rows; 150 kB of 25 joints, about five recordings of NTU RGB+D
 BLOCK = 16 * CHUNK  # rows that are read or written at once
-# Not lzf: its output depends on what the memory held before, and the same data must give the same bytes.
+# Not lzf: its output depends on what the memory held before, and the same data must give the same
+# bytes.
 PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
@@ -39,7 +40,8 @@ class RecordingError(ValueError):
     """One raw file that is not what its format says: where, what was found and what was expected."""
 
     def __init__(self, path: Path | str, line: int | None, found: str, expected: str) -> None:
-        super().__init__(path, line, found, expected)  # the four arguments, so that it survives pickling
+        # the four arguments, so that it survives pickling
+        super().__init__(path, line, found, expected)
         self.path, self.line, self.found, self.expected = Path(path), line, found, expected
 
     def __str__(self) -> str:
@@ -51,9 +53,9 @@ class RecordingError(ValueError):
 class Recording:
     """One recording of one action.
 
-    `label` counts from 0, `length` is the number of frames. Row r is one body in one frame: `frame` (R,)
-    int32 from 0, never falling; `body` (R,) int64, its tracking id; `xyz` (R, V, 3) float32, metres, may hold
-    NaN.
+    `label` counts from 0, `length` is the number of frames. Row r is one body in one frame:
+    `frame` (R,) int32 from 0, never falling; `body` (R,) int64, its tracking id; `xyz` (R, V, 3)
+    float32, metres, may hold NaN.
     """
 
     name: str
@@ -79,7 +81,8 @@ def write(
     absent: dict[str, list[str]] | None = None,
     threads: int = 1,
 ) -> None:
-    """Write recordings as they come; what is held in memory does not grow with the positions written.
+    """Write recordings as they come; what is held in memory does not grow with the positions
+    written.
 
     `parameters` is what the parser was told, kept as JSON; `absent` by column what an official
     split names and no recording has; so many `threads` pack the rows. The same recordings give the
@@ -88,7 +91,11 @@ def write(
     recordings, or arrays that do not fit.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial, h5py.File(partial, "w") as file, ThreadPoolExecutor(threads) as packers:
+    with (
+        replacing(path) as partial,
+        h5py.File(partial, "w") as file,
+        ThreadPoolExecutor(threads) as packers,
+    ):
         rows = _Rows(file, joints, packers)
         names: list[str] = []
         labels: list[int] = []
@@ -130,7 +137,9 @@ def write(
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of `path` if the block ends well, and is taken away if not."""
+    """A path to write to; it takes the place of `path` if the block ends well, and is taken away
+    if not.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
@@ -142,20 +151,24 @@ def replacing(path: Path) -> Iterator[Path]:
 class Store:
     """A file of recordings, opened for reading; also a context manager.
 
-    `names`, `classes` (lists of str), `labels` (N,) int64, `lengths` (N,) int32, `columns` (each (N,), int64
-    or str) and `attrs` are in memory; positions are read when a recording is asked for. Going through all
-    recordings with `for` reads block by block and is much faster than asking for one after another.
+    `names`, `classes` (lists of str), `labels` (N,) int64, `lengths` (N,) int32, `columns` (each
+    (N,), int64 or str) and `attrs` are in memory; positions are read when a recording is asked
+    for. Going through all recordings with `for` reads block by block and is much faster than
+    asking for one after another.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.file = h5py.File(self.path, "r")
         self.attrs: dict[str, Any] = {
-            key: value.item() if isinstance(value, np.generic) else value for key, value in self.file.attrs.items()
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in self.file.attrs.items()
         }
         if self.attrs.get("kind") != "recordings":
             self.file.close()
-            raise ValueError(f"{path}: found kind {self.attrs.get('kind')!r}; expected 'recordings'")
+            raise ValueError(
+                f"{path}: found kind {self.attrs.get('kind')!r}; expected 'recordings'"
+            )
         self.names: list[str] = read_column(self.file["names"]).tolist()
         self.classes: list[str] = read_column(self.file["classes"]).tolist()
         self.labels: np.ndarray = self.file["labels"][:]
@@ -170,7 +183,9 @@ class Store:
 
     def __getitem__(self, i: int) -> Recording:
         if not -len(self) <= i < len(self):
-            raise IndexError(f"{self.path}: found index {i}; expected one of {len(self)} recordings")
+            raise IndexError(
+                f"{self.path}: found index {i}; expected one of {len(self)} recordings"
+            )
         i %= len(self)
         return next(self._block(i, i + 1))
 
@@ -184,7 +199,9 @@ class Store:
 
     def _block(self, begin: int, end: int) -> Iterator[Recording]:
         offset = int(self.first[begin])
-        frame, body, xyz = (self.file[part][offset : int(self.first[end])] for part in ("frame", "body", "xyz"))
+        frame, body, xyz = (
+            self.file[part][offset : int(self.first[end])] for part in ("frame", "body", "xyz")
+        )
         for i in range(begin, end):
             rows = slice(int(self.first[i]) - offset, int(self.first[i + 1]) - offset)
             columns = {column: values[i].item() for column, values in self.columns.items()}
@@ -205,31 +222,44 @@ class Store:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
 
 def listed(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frame and slot of each row that files with fixed slots for bodies give: xyz (frames, bodies, V, 3).
+    """Frame and slot of each row that files with fixed slots for bodies give: xyz (frames, bodies,
+    V, 3).
 
-    An empty slot, all zero, is no row, unless a later one of its frame holds somebody: otherwise that body would take
-    its place among those listed, as if another person had jumped there. NaN counts as present.
+    An empty slot, all zero, is no row, unless a later one of its frame holds somebody: otherwise
+    that body would take its place among those listed, as if another person had jumped there. NaN
+    counts as present.
     """
     present = (xyz != 0).any(axis=(2, 3))
     frame, slot = np.nonzero(np.maximum.accumulate(present[:, ::-1], axis=1)[:, ::-1])
     return frame, slot
 
 
-def of_slots(xyz: np.ndarray, name: str = "", label: int = 0, columns: dict[str, int | str] | None = None) -> Recording:
-    """A recording from positions in fixed slots for bodies, xyz (frames, bodies, V, 3) in metres; see `listed`."""
+def of_slots(
+    xyz: np.ndarray, name: str = "", label: int = 0, columns: dict[str, int | str] | None = None
+) -> Recording:
+    """A recording from positions in fixed slots for bodies, xyz (frames, bodies, V, 3) in metres;
+    see `listed`.
+    """
     frame, body = listed(xyz)
     rows = xyz[frame, body].astype(np.float32)
-    return Recording(name, label, columns or {}, len(xyz), frame.astype(np.int32), body.astype(np.int64), rows)
+    return Recording(
+        name, label, columns or {}, len(xyz), frame.astype(np.int32), body.astype(np.int64), rows
+    )
 
 
 def plain(value: object) -> str:
-    """A column's value as text: numbers without leading zeros or a plus sign, so that 01, "1" and 1 are the same."""
+    """A column's value as text: numbers without leading zeros or a plus sign, so that 01, "1" and
+    1 are the same.
+    """
     text = str(value)
     return str(int(text)) if INTEGER.fullmatch(text) else text
 
@@ -241,7 +271,8 @@ def shown(names: Sequence[str], most: int = 10) -> str:
 
 
 def write_column(group: h5py.Group, name: str, values: Sequence[int | str]) -> None:
-    """One value a recording: int64 where all are integers, else UTF-8 text of one width (compressible).
+    """One value a recording: int64 where all are integers, else UTF-8 text of one width
+    (compressible).
 
     Raises ValueError if integers and words are mixed.
     """
@@ -270,7 +301,9 @@ def _small(count: int) -> dict[str, Any]:
 def _check(recording: Recording, last: str | None, classes: int, joints: int) -> None:
     name, rows = recording.name, len(recording.frame)
     if last is not None and name <= last:
-        raise ValueError(f"found recording {name!r} after {last!r}; expected sorted names, each once")
+        raise ValueError(
+            f"found recording {name!r} after {last!r}; expected sorted names, each once"
+        )
     if not 0 <= recording.label < classes:
         raise ValueError(f"{name}: found label {recording.label}; expected 0 to {classes - 1}")
     if recording.xyz.shape != (rows, joints, 3) or recording.body.shape != (rows,):
@@ -279,22 +312,28 @@ def _check(recording: Recording, last: str | None, classes: int, joints: int) ->
             f"expected ({rows},) and ({rows}, {joints}, 3)"
         )
     steps = np.diff(recording.frame)
-    if rows and (recording.frame[0] < 0 or recording.frame[-1] >= recording.length or (steps < 0).any()):
+    if rows and (
+        recording.frame[0] < 0 or recording.frame[-1] >= recording.length or (steps < 0).any()
+    ):
         expected = f"0 to {recording.length - 1}, never falling"
         raise ValueError(f"{name}: found frames out of order; expected {expected}")
 
 
 def _pack(values: np.ndarray) -> bytes:
-    """A chunk as PACKED leaves it: the values' first bytes, then their second bytes and so on; and that by gzip."""
+    """A chunk as PACKED leaves it: the values' first bytes, then their second bytes and so on; and
+    that by gzip.
+    """
     shuffled = values.reshape(-1).view(np.uint8).reshape(-1, values.itemsize).T
     return zlib.compress(shuffled.tobytes(), PACKED["compression_opts"])
 
 
 class _Rows:
-    """Collects rows and writes them in whole chunks, so that the bytes do not depend on how they came.
+    """Collects rows and writes them in whole chunks, so that the bytes do not depend on how they
+    came.
 
-    HDF5 would pack one chunk after another, which takes longer than all else this process does in a parse and
-    keeps more than two or three readers waiting; so whole chunks are packed here, several at a time.
+    HDF5 would pack one chunk after another, which takes longer than all else this process does in
+    a parse and keeps more than two or three readers waiting; so whole chunks are packed here,
+    several at a time.
     """
 
     def __init__(self, file: h5py.File, joints: int, threads: ThreadPoolExecutor) -> None:
@@ -336,7 +375,9 @@ class _Rows:
             whole = done - done % CHUNK
             chunks = [values[k : k + CHUNK] for k in range(0, whole, CHUNK)]
             for k, packed in enumerate(self.threads.map(_pack, chunks)):
-                dataset.id.write_direct_chunk((begin + k * CHUNK, *(0 for _ in values.shape[1:])), packed)
+                dataset.id.write_direct_chunk(
+                    (begin + k * CHUNK, *(0 for _ in values.shape[1:])), packed
+                )
             dataset[begin + whole :] = values[whole:done]
             rest[part] = values[done:]
         self.held = [Recording("", 0, {}, 0, **rest)] if keep else []

@@ -12,7 +12,8 @@ class Set:
     """One data set."""
 
     format: str  # reader: ntu, pku, folder
-    layout: str  # joints and bones: the name of a file in asma/layouts, where every stage sees it change
+    # joints and bones: the name of a file in asma/layouts, where every stage sees it change
+    layout: str
     bodies: int  # M, most bodies kept in a clip
     up: str = "y"  # folder: the axis that points up, or -y, as image coordinates have it, x, z, …
     unit: str = "m"  # folder: m, cm, mm
@@ -23,13 +24,16 @@ class Set:
     classes: str | None = None  # class names: a list in asma/data/lists, else the folder's own
     class_count: int | None = None  # the first so many of them
     person: str = "subject"  # the column that says who performs, if there is one
-    missing: str = "none"  # official: leave out the samples the data set's authors list as incomplete
+    # official: leave out the samples the data set's authors list as incomplete
+    missing: str = "none"
     slicing: str = "one_based_inclusive"  # PKU-MMD: how label files count frames
     splits: dict[str, Split] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if Path(self.layout).name != self.layout or Path(self.layout).suffix in (".yaml", ".yml"):
-            raise ValueError(f"layout: found {self.layout!r}, expected the name of a file in asma/layouts, kinect_v2")
+            raise ValueError(
+                f"layout: found {self.layout!r}, expected the name of a file in asma/layouts, kinect_v2"
+            )
         if self.bodies < 1:
             raise ValueError(f"bodies: found {self.bodies}, expected 1 or more")
 

@@ -23,11 +23,11 @@ UNREADABLE = {
 class Source:
     """What a reader is told about its set.
 
-    `bodies` is the most one recording may hold where the format does not say; `classes` the class names in
-    label order, None if the set brings them; `class_count` how many classes the set has, None for all found;
-    `excluded` names that are to be left out (an official list of incomplete samples); `slicing` how PKU-MMD's
-    labels count frames; `up` and `unit` are the axes and the unit of positions where the format
-    leaves them open.
+    `bodies` is the most one recording may hold where the format does not say; `classes` the class
+    names in label order, None if the set brings them; `class_count` how many classes the set has,
+    None for all found; `excluded` names that are to be left out (an official list of incomplete
+    samples); `slicing` how PKU-MMD's labels count frames; `up` and `unit` are the axes and the
+    unit of positions where the format leaves them open.
     """
 
     joints: int
@@ -42,12 +42,13 @@ class Source:
 
 @dataclass
 class Survey:
-    """The jobs to read, in the order of the names they give, and what was settled by looking at names alone.
+    """The jobs to read, in the order of the names they give, and what was settled by looking at
+    names alone.
 
-    `classes` are the class names; `excluded` names that are present and on the excluded list; `left_out` says
-    for a name why it is no recording of this set; `errors` are files that cannot be jobs; `notes`
-    what a person should know; `absent` by split column what an official list names and the folder
-    lacks.
+    `classes` are the class names; `excluded` names that are present and on the excluded list;
+    `left_out` says for a name why it is no recording of this set; `errors` are files that cannot
+    be jobs; `notes` what a person should know; `absent` by split column what an official list
+    names and the folder lacks.
     """
 
     jobs: list[Any] = field(default_factory=list)
@@ -74,7 +75,8 @@ class Reading:
 
 
 def files(raw: Path, pattern: str) -> Iterator[Path]:
-    """All files below a folder whose name matches a pattern, sorted; hidden files are nobody's recordings.
+    """All files below a folder whose name matches a pattern, sorted; hidden files are nobody's
+    recordings.
 
     Linked folders are entered. Raises RecordingError if there is no such folder.
     """

@@ -1,8 +1,10 @@
-"""Numbers out of text files, in C: where the tokens of a text lie, and those that are wanted as one array.
+"""Numbers out of text files, in C: where the tokens of a text lie, and those that are wanted as
+one array.
 
-The readers know the grammar of their files; with the offsets from here it is arithmetic on arrays, and only what
-is kept is converted. Arrow does that where the text lies, in less than half the time of np.fromstring. Whatever
-these functions refuse, a reader walks line by line to say where and why.
+The readers know the grammar of their files; with the offsets from here it is arithmetic on arrays,
+and only what is kept is converted. Arrow does that where the text lies, in less than half the time
+of np.fromstring. Whatever these functions refuse, a reader walks line by line to say where and
+why.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from asma.data.recordings import RecordingError
 
 WORDS = re.compile(rb"(?:nan|inf(?:inity)?)*", re.IGNORECASE)
 
-# The GNU allocator returns freed memory to the system, page by page to be asked for again with the next file, unless
-# a block this large was freed before: from then on it keeps as much. A third of the time of a PKU-MMD file.
+# The GNU allocator returns freed memory to the system, page by page to be asked for again with the
+# next file, unless a block this large was freed before: from then on it keeps as much. A third of
+# the time of a PKU-MMD file.
 np.empty(2**24, np.uint8)
 
 
@@ -45,7 +48,8 @@ def _read(path: Path) -> bytes:
 
 
 def words(path: Path) -> str:
-    """A text file of people's words: UTF-8, with or without its mark, with nothing blank after the last line.
+    """A text file of people's words: UTF-8, with or without its mark, with nothing blank after the
+    last line.
 
     Raises RecordingError if the file cannot be read, or naming the line that is something else.
     """
@@ -54,15 +58,17 @@ def words(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise RecordingError(path, line, f"the byte 0x{data[error.start]:02x}", "text in UTF-8") from None
+        raise RecordingError(
+            path, line, f"the byte 0x{data[error.start]:02x}", "text in UTF-8"
+        ) from None
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """The blank-separated tokens of a text.
 
-    Token i is data[begin[i]:end[i]]; `begin` and `end` are byte offsets (tokens,) int64. The tokens of line k,
-    counted from 0, are first[k]:first[k + 1]; `first` is (lines + 1,) int64.
+    Token i is data[begin[i]:end[i]]; `begin` and `end` are byte offsets (tokens,) int64. The
+    tokens of line k, counted from 0, are first[k]:first[k + 1]; `first` is (lines + 1,) int64.
     """
 
     data: bytes
@@ -71,22 +77,28 @@ class Tokens:
     first: np.ndarray
 
     def floats(self, at: np.ndarray, width: int) -> np.ndarray | None:
-        """The `width` tokens from each of `at` (n,) on as float32 (n, width), None if one is no number; `at` rises.
+        """The `width` tokens from each of `at` (n,) on as float32 (n, width), None if one is no
+        number; `at` rises.
 
-        They go through float64 as Python's float does, so that each value is that of float(token) rounded once
-        more, to the last bit. `nan` and `inf` are numbers in any case.
+        They go through float64 as Python's float does, so that each value is that of float(token)
+        rounded once more, to the last bit. `nan` and `inf` are numbers in any case.
         """
         values = self._cast(at, width, pa.float64(), np.float64)
         return None if values is None else single(values)
 
     def integers(self, at: np.ndarray) -> np.ndarray | None:
-        """The tokens `at` (n,) as int64 (n,), exact; None if one is no integer that fits 64 bits; `at` rises."""
+        """The tokens `at` (n,) as int64 (n,), exact; None if one is no integer that fits 64 bits;
+        `at` rises.
+        """
         values = self._cast(at, 1, pa.int64(), np.int64)
         return None if values is None else values[:, 0]
 
-    def _cast(self, at: np.ndarray, width: int, kind: pa.DataType, dtype: type) -> np.ndarray | None:
-        # An array of strings is a buffer and rising offsets. Every second string here is what stands between two
-        # tokens; it is declared missing (its bit is 0), and so the text is read where it lies, without a copy.
+    def _cast(
+        self, at: np.ndarray, width: int, kind: pa.DataType, dtype: type
+    ) -> np.ndarray | None:
+        # An array of strings is a buffer and rising offsets. Every second string here is what
+        # stands between two tokens; it is declared missing (its bit is 0), and so the text is read
+        # where it lies, without a copy.
         count = len(at) * width
         offsets = np.empty(2 * count + 1, np.int64)
         offsets[-1] = len(self.data)
@@ -98,7 +110,9 @@ class Tokens:
             values = pc.cast(pa.LargeStringArray.from_buffers(2 * count, *buffers), kind)
         except pa.ArrowInvalid:
             return None
-        return np.frombuffer(values.buffers()[1], dtype, 2 * count).reshape(len(at), width, 2)[..., 0]
+        return np.frombuffer(values.buffers()[1], dtype, 2 * count).reshape(len(at), width, 2)[
+            ..., 0
+        ]
 
 
 def tokens(data: bytes) -> Tokens | None:
@@ -107,10 +121,15 @@ def tokens(data: bytes) -> Tokens | None:
     Only places are found here: a token may still be no number, `1-2` or `e`, until it is converted.
     """
     text = np.frombuffer(data, np.uint8)
-    # One comparison sets all digits and + , - . / aside (bytes 43 to 57); what remains is looked at byte by byte.
+    # One comparison sets all digits and + , - . / aside (bytes 43 to 57); what remains is looked
+    # at byte by byte.
     at = np.flatnonzero(text - np.uint8(43) > 57 - 43)
     kinds = text[at]
-    if b"," in data or b"/" in data or not WORDS.fullmatch(kinds.tobytes().translate(None, b"eE \t\r\n")):
+    if (
+        b"," in data
+        or b"/" in data
+        or not WORDS.fullmatch(kinds.tobytes().translate(None, b"eE \t\r\n"))
+    ):
         return None
     blank = kinds <= 32
     cr = np.zeros(0, bool)
@@ -167,11 +186,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def table(path: Path, widths: list[int], what: str) -> np.ndarray:
-    """A text with the same count of numbers, one of `widths`, on every line: float32 (lines, width).
+    """A text with the same count of numbers, one of `widths`, on every line: float32 (lines,
+    width).
 
-    Numbers are parted by blanks or by commas. `what` says in an error what a line holds, as in
-    "2 bodies x 25 joints x 3". Raises RecordingError for a line of another width, a token that is no number,
-    an empty cell or an empty line.
+    Numbers are parted by blanks or by commas. `what` says in an error what a line holds, as in "2
+    bodies x 25 joints x 3". Raises RecordingError for a line of another width, a token that is no
+    number, an empty cell or an empty line.
     """
     data = load(path)
     commas = b"," in data
@@ -206,6 +226,12 @@ def table(path: Path, widths: list[int], what: str) -> np.ndarray:
 
 
 def _hollow(data: bytes) -> bool:
-    """Whether a comma stands beside nothing: an empty cell, which blanks in place of commas would hide."""
+    """Whether a comma stands beside nothing: an empty cell, which blanks in place of commas would
+    hide.
+    """
     tight = data.translate(None, b" \t\r")
-    return any(pair in tight for pair in (b",,", b",\n", b"\n,")) or tight[:1] == b"," or tight[-1:] == b","
+    return (
+        any(pair in tight for pair in (b",,", b",\n", b"\n,"))
+        or tight[:1] == b","
+        or tight[-1:] == b","
+    )

@@ -1,15 +1,17 @@
-"""Networks outside of torch: ONNX files in float32 and in eight bits, and ONNX Runtime to carry them out.
+"""Networks outside of torch: ONNX files in float32 and in eight bits, and ONNX Runtime to carry
+them out.
 
     network = inference.compact(student, clip_shape)
     edge.export(network, Path("student.onnx"))
     edge.quantise(Path("student.onnx"), Path("student.int8.onnx"), train_clips)
     logits = edge.Session(Path("student.int8.onnx")).logits(test_clips)
 
-A file takes `clips` (N, C, T, V, M), N any, and gives `logits` (N, K). It chooses the bodies that are there by itself
-and holds the constant answer to those that are not, so that one file serves one and two people, each at its own cost.
+A file takes `clips` (N, C, T, V, M), N any, and gives `logits` (N, K). It chooses the bodies that
+are there by itself and holds the constant answer to those that are not, so that one file serves
+one and two people, each at its own cost.
 
-Needs the extra `edge` (onnx, onnxruntime, onnxscript), which nothing else in the package does. A Session needs no
-torch: a device that only answers has numpy and onnxruntime.
+Needs the extra `edge` (onnx, onnxruntime, onnxscript), which nothing else in the package does. A
+Session needs no torch: a device that only answers has numpy and onnxruntime.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def _need(*names: str) -> list[Any]:
     try:
         return [importlib.import_module(name) for name in names]
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"found no package {error.name}; `pip install -e '.[edge]'` installs it") from error
+        raise MissingExtra(
+            f"found no package {error.name}; `pip install -e '.[edge]'` installs it"
+        ) from error
 
 
 def check() -> None:
@@ -79,22 +83,35 @@ def export(network: Compact, path: Path) -> None:
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
-    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info):
-        del part.metadata_props[:]  # traces of the Python that made each node, with the folders of this machine
+    for part in (
+        model.graph,
+        *model.graph.node,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.value_info,
+    ):
+        # traces of the Python that made each node, with the folders of this machine
+        del part.metadata_props[:]
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
 
 
-def quantise(path: Path, out: Path, clips: np.ndarray, batch_size: int = 32, reduce_range: bool = False) -> None:
-    """Write the file `path` as `out`, its convolutions, where nearly all the work is, in eight bits.
+def quantise(
+    path: Path, out: Path, clips: np.ndarray, batch_size: int = 32, reduce_range: bool = False
+) -> None:
+    """Write the file `path` as `out`, its convolutions, where nearly all the work is, in eight
+    bits.
 
-    Static quantisation: weights signed with a scale a channel, activations unsigned with the range that the clips
-    (n, C, T, V, M) float32 span; give some hundred training clips. The rest stays in float32: clips in metres before
-    their normalisation, graph sums, residuals and attention lose far more accuracy in eight bits than they gain
-    in time. reduce_range: seven-bit weights, for processors with AVX2 or AVX-512 but without VNNI, whose sums of
-    products overflow otherwise. Raises MissingExtra, FileNotFoundError, and ValueError where there are no clips.
+    Static quantisation: weights signed with a scale a channel, activations unsigned with the range
+    that the clips (n, C, T, V, M) float32 span; give some hundred training clips. The rest stays
+    in float32: clips in metres before their normalisation, graph sums, residuals and attention
+    lose far more accuracy in eight bits than they gain in time. reduce_range: seven-bit weights,
+    for processors with AVX2 or AVX-512 but without VNNI, whose sums of products overflow
+    otherwise. Raises MissingExtra, FileNotFoundError, and ValueError where there are no clips.
     """
-    quantization, prepare = _need("onnxruntime.quantization", "onnxruntime.quantization.shape_inference")
+    quantization, prepare = _need(
+        "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"
+    )
     if not len(clips):
         raise ValueError("clips: found none, expected some to calibrate with")
     _must_exist(path)
@@ -138,7 +155,9 @@ class Session:
 
     def logits(self, clips: np.ndarray, batch_size: int = 64) -> np.ndarray:
         """The same in batches; `evaluation.score` makes an accuracy of it."""
-        return np.concatenate([self(clips[i : i + batch_size]) for i in range(0, len(clips), batch_size)])
+        return np.concatenate(
+            [self(clips[i : i + batch_size]) for i in range(0, len(clips), batch_size)]
+        )
 
 
 def _must_exist(path: Path) -> None:

@@ -1,9 +1,12 @@
-"""Memory of a process that loads one form of a network and answers one clip: a device that does nothing else.
+"""Memory of a process that loads one form of a network and answers one clip: a device that does
+nothing else.
 
-    python -m asma.deployment.footprint '{"form": "onnx_int8", "file": "student.int8.onnx", "clip": "clip.npy", …}'
+python -m asma.deployment.footprint '{"form": "onnx_int8", "file": "student.int8.onnx", "clip":
+"clip.npy", …}'
 
-is that process; it prints the most bytes it ever held. Without a clip it imports what the form needs and ends, which is
-what the others are compared to. An ONNX form needs neither torch nor the code of the network.
+is that process; it prints the most bytes it ever held. Without a clip it imports what the form
+needs and ends, which is what the others are compared to. An ONNX form needs neither torch nor the
+code of the network.
 """
 
 from __future__ import annotations
@@ -37,19 +40,27 @@ class Task:
 
 
 def peak(task: Task) -> int:
-    """Bytes that a fresh process held at most for a task. Raises RuntimeError with the last thing it said."""
+    """Bytes that a fresh process held at most for a task. Raises RuntimeError with the last thing
+    it said.
+    """
     root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(task), default=str)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(task.threads)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "OMP_NUM_THREADS": str(task.threads),
+        },
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        raise RuntimeError(f"{task.form}, in a process of its own: ended with status {done.returncode}: {last}")
+        raise RuntimeError(
+            f"{task.form}, in a process of its own: ended with status {done.returncode}: {last}"
+        )
     return int(done.stdout.splitlines()[-1])
 
 

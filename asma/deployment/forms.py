@@ -54,18 +54,23 @@ class Blueprint:
             raise ValueError(f"network: found {self.name!r}, expected teacher or student")
 
     def load(self) -> Student | Teacher:
-        """The network as it learnt, ready to be used. Raises WeightsError where the file does not fit."""
+        """The network as it learnt, ready to be used. Raises WeightsError where the file does not
+        fit.
+        """
         if self.name == "student":
             found: Student | Teacher = networks.student(
                 self.skeleton, self.classes, self.encoder, self.distill, self.weights
             )
         else:
-            found = networks.teacher(self.skeleton, self.classes, self.encoder, self.alignment, self.weights)
+            found = networks.teacher(
+                self.skeleton, self.classes, self.encoder, self.alignment, self.weights
+            )
         return found.eval().requires_grad_(False)
 
 
 def in_torch(form: str, network: Student | Teacher, clip_shape: tuple[int, ...]) -> nn.Module:
-    """`network` as one of the forms that torch carries out; a compiled one is compiled when it is first called.
+    """`network` as one of the forms that torch carries out; a compiled one is compiled when it is
+    first called.
 
     clip_shape: (C, T, V, M).
     """
@@ -91,9 +96,10 @@ def make(
 ) -> tuple[dict[str, Form], dict[str, str]]:
     """The named forms of a network, and for those that cannot be had on this machine the reason.
 
-    calibration: training clips (n, C, T, V, M) that give eight-bit activations their range. ONNX files are written to
-    `folder` as `<stem>.onnx` and `<stem>.int8.onnx`; threads: of ONNX Runtime, torch keeps its own. Compiled forms are
-    to be called without gradients, a clip at a time. Raises MissingExtra where ONNX is asked for and not installed.
+    calibration: training clips (n, C, T, V, M) that give eight-bit activations their range. ONNX
+    files are written to `folder` as `<stem>.onnx` and `<stem>.int8.onnx`; threads: of ONNX
+    Runtime, torch keeps its own. Compiled forms are to be called without gradients, a clip at a
+    time. Raises MissingExtra where ONNX is asked for and not installed.
     """
     made: dict[str, Form] = {}
     missing: dict[str, str] = {}
@@ -128,8 +134,12 @@ def _compiled(network: Compact) -> nn.Module:
 def _compile_now(compiled: Form, network: Student | Teacher, clip_shape: tuple[int, ...]) -> None:
     """Compile the programs for one clip with any number of its bodies. Raises NoCompiler."""
     bodies = clip_shape[-1]
-    clips = [torch.ones(1, *clip_shape) * (torch.arange(bodies) < present) for present in range(1, bodies + 1)]
-    network(clips[0])  # what is wrong with the network itself shows here, so that below it is the compiler
+    clips = [
+        torch.ones(1, *clip_shape) * (torch.arange(bodies) < present)
+        for present in range(1, bodies + 1)
+    ]
+    # what is wrong with the network itself shows here, so that below it is the compiler
+    network(clips[0])
     try:
         for clip in clips:
             compiled(clip)

@@ -1,8 +1,10 @@
-"""What the report shows beside its tables: recordings with their masks, and the paper's figures on the data at hand.
+"""What the report shows beside its tables: recordings with their masks, and the paper's figures on
+the data at hand.
 
-Everything is read off runs that are there anyway. `masked` counts what the encoders hide and what moves, `inside` looks
-into the networks, `judged` sorts their answers by class, `player` gathers recordings for the report's player. The
-figures are drawn elsewhere, from arrays, by what knows no network.
+Everything is read off runs that are there anyway. `masked` counts what the encoders hide and what
+moves, `inside` looks into the networks, `judged` sorts their answers by class, `player` gathers
+recordings for the report's player. The figures are drawn elsewhere, from arrays, by what knows no
+network.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class Illustrate:
     """Section `illustrate` of the parameters."""
 
     stream: str = "joint"  # whose encoders and masks are shown
-    mode: str = "finetune"  # which fused model and student: those of pretrained or of fine-tuned encoders
+    # which fused model and student: those of pretrained or of fine-tuned encoders
+    mode: str = "finetune"
     recordings: int = 12  # in the player
     draws: int = 2000  # of joints, to count how often each is hidden
     classes: int = 9  # in the two-dimensional embeddings, at most; drawn by the seed
@@ -31,10 +34,14 @@ class Illustrate:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"illustrate.mode: found {self.mode!r}, expected one of {', '.join(MODES)}")
+            raise ValueError(
+                f"illustrate.mode: found {self.mode!r}, expected one of {', '.join(MODES)}"
+            )
         for key in ("recordings", "draws", "classes", "clips"):
             if getattr(self, key) < 1:
-                raise ValueError(f"illustrate.{key}: found {getattr(self, key)}, expected 1 or more")
+                raise ValueError(
+                    f"illustrate.{key}: found {getattr(self, key)}, expected 1 or more"
+                )
 
     @property
     def word(self) -> str:
@@ -45,11 +52,15 @@ class Illustrate:
         """Raise ValueError where the stream is none of those that are in the table."""
         if self.stream not in streams:
             known = ", ".join(streams)
-            raise ValueError(f"params.yaml: illustrate.stream: found {self.stream!r}, expected one of streams: {known}")
+            raise ValueError(
+                f"params.yaml: illustrate.stream: found {self.stream!r}, expected one of streams: {known}"
+            )
 
 
 def about(bench: Benchmark, encoders: Sequence[str], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """What the other arrays' rows and columns are: joints, classes, encoders; how many test clips a class has."""
+    """What the other arrays' rows and columns are: joints, classes, encoders; how many test clips
+    a class has.
+    """
     return {
         "joints": np.array(bench.skeleton.joints, dtype=np.str_),
         "parents": bench.skeleton.parents,

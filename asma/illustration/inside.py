@@ -1,10 +1,11 @@
 """What networks make of clips: which joints they respond to, and where their embeddings lie.
 
-The paper shows joint-wise attention without saying how it is taken. An encoder's response to a joint is read here as
-the length of the channel vector that its last feature map has there, averaged over the frames of the map: no gradient
-and no class is needed, so it is there for a frozen encoder too. Bodies are averaged as they are in the map, with
-the constant answer to an absent one among them where these are computed. For the fused model the
-frames count as much as the alignment attends to them, and both encoders count alike as far as their lengths do.
+The paper shows joint-wise attention without saying how it is taken. An encoder's response to a
+joint is read here as the length of the channel vector that its last feature map has there,
+averaged over the frames of the map: no gradient and no class is needed, so it is there for a
+frozen encoder too. Bodies are averaged as they are in the map, with the constant answer to an
+absent one among them where these are computed. For the fused model the frames count as much as the
+alignment attends to them, and both encoders count alike as far as their lengths do.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ PERPLEXITY = 30.0  # of t-SNE, its usual value; less where there are few clips
 
 
 def response(features: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Response by joint, (N, V), of a feature map (N, T′, V, D): mean over the frames of its vectors' lengths.
+    """Response by joint, (N, V), of a feature map (N, T′, V, D): mean over the frames of its
+    vectors' lengths.
 
-    weights (N, T′, V) or broadcasting to it, in any unit: how much each place counts; None counts all alike.
+    weights (N, T′, V) or broadcasting to it, in any unit: how much each place counts; None counts
+    all alike.
     """
     lengths = torch.linalg.vector_norm(features, dim=-1)
     if weights is not None:
@@ -52,7 +55,9 @@ def attention(layer: CrossAttention, asking: Tensor, asked: Tensor) -> Tensor:
 
 
 def over_map(weights: Tensor, features: Tensor, kind: str) -> Tensor:
-    """Weights of tokens (N, S) laid over the map (N, T′, V, D) that the tokens of a kind were made of."""
+    """Weights of tokens (N, S) laid over the map (N, T′, V, D) that the tokens of a kind were made
+    of.
+    """
     shape = {"time": (-1, 1), "space_time": tuple(features.shape[1:3]), "pooled": (1, 1)}[kind]
     return weights.unflatten(1, shape)
 
@@ -66,7 +71,8 @@ def fused_response(classifier: AlignedClassifier, a: Tensor, b: Tensor, kind: st
 
 
 def look(network: nn.Module, x: Tensor, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (n, D) and responses by joint (n, V) of clips x (n, C, T, V, M), in evaluation mode, float32.
+    """Embeddings (n, D) and responses by joint (n, V) of clips x (n, C, T, V, M), in evaluation
+    mode, float32.
 
     network: an Encoder, a Student or a Teacher with aligned classifier; its embedding is what its
     head gets. Encoders compute in the run's precision, alignment in full, as when judged.
@@ -103,22 +109,30 @@ def highest_is_one(values: np.ndarray) -> np.ndarray:
 
 
 def sample(labels: np.ndarray, classes: int, clips: int, seed: int) -> np.ndarray:
-    """Numbers, ascending, of the clips of at most so many classes, and at most so many of them; drawn by the seed."""
+    """Numbers, ascending, of the clips of at most so many classes, and at most so many of them;
+    drawn by the seed.
+    """
     draw = np.random.default_rng(seed)
     there = np.unique(labels)
-    chosen = np.flatnonzero(np.isin(labels, draw.choice(there, min(classes, len(there)), replace=False)))
+    chosen = np.flatnonzero(
+        np.isin(labels, draw.choice(there, min(classes, len(there)), replace=False))
+    )
     return np.sort(draw.choice(chosen, min(clips, len(chosen)), replace=False))
 
 
 def in_two_dimensions(embeddings: np.ndarray, seed: int) -> np.ndarray:
-    """Embeddings (n, D) by t-SNE from their principal components, (n, 2) float32; the components where n < 4.
+    """Embeddings (n, D) by t-SNE from their principal components, (n, 2) float32; the components
+    where n < 4.
 
     The exact form of t-SNE: the other adds up in an order that depends on the threads.
     """
     x = embeddings - embeddings.mean(axis=0)
     if len(x) >= 4 and x.any():
         found = TSNE(
-            perplexity=min(PERPLEXITY, (len(x) - 1) / 3), init="pca", method="exact", random_state=seed
+            perplexity=min(PERPLEXITY, (len(x) - 1) / 3),
+            init="pca",
+            method="exact",
+            random_state=seed,
         ).fit_transform(x)
     else:
         left, scale, _ = np.linalg.svd(x, full_matrices=False)
@@ -135,14 +149,21 @@ def arrays(
     clips: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """What `look` saw of n clips by each network, averaged and drawn in two dimensions; a row a network.
+    """What `look` saw of n clips by each network, averaged and drawn in two dimensions; a row a
+    network.
 
     n_classes: all there are; classes, clips: how many the embeddings show at most.
     """
     chosen = sample(labels, classes, clips, seed)
-    averaged = {name: highest_is_one(responses.mean(axis=0)) for name, (_, responses) in seen.items()}
-    sorted_ = {name: by_class(responses, labels, n_classes) for name, (_, responses) in seen.items()}
-    shown = {name: in_two_dimensions(embeddings[chosen], seed) for name, (embeddings, _) in seen.items()}
+    averaged = {
+        name: highest_is_one(responses.mean(axis=0)) for name, (_, responses) in seen.items()
+    }
+    sorted_ = {
+        name: by_class(responses, labels, n_classes) for name, (_, responses) in seen.items()
+    }
+    shown = {
+        name: in_two_dimensions(embeddings[chosen], seed) for name, (embeddings, _) in seen.items()
+    }
     return {
         "networks": np.array(list(seen), dtype=np.str_),
         "activation": np.array(list(averaged.values())),

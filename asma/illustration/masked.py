@@ -1,4 +1,6 @@
-"""What the encoders hide and what moves, as in the paper's Figures 1 and 2(a): counted, by joint and by frame."""
+"""What the encoders hide and what moves, as in the paper's Figures 1 and 2(a): counted, by joint
+and by frame.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,12 @@ SHORTEST = 0.085  # of the bones of a drawn pose, in heights of the body
 def hide(
     encoder: str, mask: Mask, skeleton: Skeleton, scores: Tensor, generator: Generator
 ) -> tuple[list[int], list[int]]:
-    """Joints and frames that an encoder hides from one clip with motion scores (T,), by one draw, ascending.
+    """Joints and frames that an encoder hides from one clip with motion scores (T,), by one draw,
+    ascending.
 
-    The joints are drawn first, then the frames, as when the views of training are made. The clip is taken as it is:
-    in training the frames are those of an augmented view, which a crop may have moved. The untrained encoder hides
-    nothing.
+    The joints are drawn first, then the frames, as when the views of training are made. The clip
+    is taken as it is: in training the frames are those of an augmented view, which a crop may have
+    moved. The untrained encoder hides nothing.
     """
     if encoder == UNTRAINED:
         return [], []
@@ -39,13 +42,17 @@ def _others(kept: Tensor, n: int) -> list[int]:
     return sorted(set(range(n)) - set(kept.tolist()))
 
 
-def joints_hidden(encoder: str, mask: Mask, skeleton: Skeleton, draws: int, generator: Generator) -> np.ndarray:
+def joints_hidden(
+    encoder: str, mask: Mask, skeleton: Skeleton, draws: int, generator: Generator
+) -> np.ndarray:
     """Share of `draws` joint-masked views in which each joint is hidden, (V,) float64."""
     count = np.zeros(len(skeleton))
     if encoder != UNTRAINED:
         degree, _ = masking.strategy(encoder)
         for _ in range(draws):
-            count[_others(masking.choose_joints(degree, mask, skeleton, generator), len(skeleton))] += 1
+            count[
+                _others(masking.choose_joints(degree, mask, skeleton, generator), len(skeleton))
+            ] += 1
     return count / draws
 
 
@@ -57,7 +64,9 @@ def drawn_first(encoder: str, mask: Mask, skeleton: Skeleton) -> np.ndarray:
 
 
 def frames_hidden(encoder: str, mask: Mask, scores: Tensor, generator: Generator) -> np.ndarray:
-    """Share of n clips with motion scores (n, T) from which the frame at each position is hidden, (T,) float64."""
+    """Share of n clips with motion scores (n, T) from which the frame at each position is hidden,
+    (T,) float64.
+    """
     n, T = scores.shape
     if encoder == UNTRAINED:
         return np.zeros(T)
@@ -68,18 +77,24 @@ def frames_hidden(encoder: str, mask: Mask, scores: Tensor, generator: Generator
 def displacement(clips: Tensor) -> Tensor:
     """Mean displacement of each joint of clips (n, C, T, V, M), metres a frame: (n, V).
 
-    Over the frames and over the bodies that are there; Eq. 3 read as in asma.motion, by joint instead of by frame.
+    Over the frames and over the bodies that are there; Eq. 3 read as in asma.motion, by joint
+    instead of by frame.
     """
     found = []
     for part in clips.split(BLOCK):
-        step = torch.linalg.vector_norm(part[:, :, 1:] - part[:, :, :-1], dim=1).mean(dim=1)  # (n, V, M)
+        # (n, V, M)
+        step = torch.linalg.vector_norm(part[:, :, 1:] - part[:, :, :-1], dim=1).mean(dim=1)
         there = part.flatten(1, 3).any(dim=1)  # (n, M)
-        found.append((step * there[:, None]).sum(dim=2) / there.sum(dim=1, keepdim=True).clamp_min(1))
+        found.append(
+            (step * there[:, None]).sum(dim=2) / there.sum(dim=1, keepdim=True).clamp_min(1)
+        )
     return torch.cat(found)
 
 
 def mean_pose(clips: Tensor) -> np.ndarray:
-    """Mean position of each joint over clips (n, C, T, V, M), frames and bodies that are there, (V, C) metres."""
+    """Mean position of each joint over clips (n, C, T, V, M), frames and bodies that are there,
+    (V, C) metres.
+    """
     total, count = torch.zeros(clips.shape[3], clips.shape[1]), 0.0
     for part in clips.split(BLOCK):
         there = part.any(dim=1).any(dim=2).to(part.dtype)  # (n, T, M)
@@ -125,10 +140,13 @@ def arrays(
     draws: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """All of the above for clips (n, C, T, V, M) in metres with motion scores (n, T), a row an encoder."""
+    """All of the above for clips (n, C, T, V, M) in metres with motion scores (n, T), a row an
+    encoder.
+    """
     mask.check(skeleton, scores.shape[1])
     moved, V, T = displacement(clips).numpy(), len(skeleton), scores.shape[1]
-    draw = Generator().manual_seed(seed)  # one for all: with one for each they would hide nearly the same joints
+    # one for all: with one for each they would hide nearly the same joints
+    draw = Generator().manual_seed(seed)
 
     def rows(found: list[np.ndarray], length: int) -> np.ndarray:
         return np.array(found).reshape(len(encoders), length)

@@ -1,4 +1,6 @@
-"""Recordings for the report's player: how they move, what is hidden from them, what they are taken for."""
+"""Recordings for the report's player: how they move, what is hidden from them, what they are taken
+for.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ LARGEST = 2**15 - 1  # of 16 bits with a sign
 
 
 def choose(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Numbers of so many clips (or of all), by class: none is shown twice before all that have clips are shown once.
+    """Numbers of so many clips (or of all), by class: none is shown twice before all that have
+    clips are shown once.
 
     Drawn by the seed and by nothing that a model says.
     """
@@ -38,13 +41,17 @@ def choose(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def quantise(xyz: np.ndarray) -> tuple[np.ndarray, float]:
-    """Coordinates as little-endian 16-bit numbers, and the metres that 1 stands for; half of it is the worst error."""
+    """Coordinates as little-endian 16-bit numbers, and the metres that 1 stands for; half of it is
+    the worst error.
+    """
     scale = float(np.abs(xyz).max()) / LARGEST or 1.0
     return np.rint(xyz.astype(np.float64) / scale).astype("<i2"), scale
 
 
 def present(clip: np.ndarray) -> np.ndarray:
-    """A clip (C, T, V, M) as (T, V, M′, C) with the bodies that are there in their order; with one if there is none."""
+    """A clip (C, T, V, M) as (T, V, M′, C) with the bodies that are there in their order; with one
+    if there is none.
+    """
     there = np.any(clip, axis=(0, 1, 2), keepdims=True)[0, 0, 0]
     there[0] |= not there.any()
     return clip[..., there].transpose(1, 2, 3, 0)
@@ -101,9 +108,10 @@ def recordings(
 ) -> list[dict[str, Any]]:
     """The chosen clips as plain data.
 
-    clips (n, C, T, V, M): positions in metres, whatever stream `test` is in; scores (n, T): motion scores of that
-    stream; responses (n, V): of each encoder by joint. The masks are drawn by one generator that starts from `seed`:
-    for one recording after the other, for one encoder after the other, joints before frames.
+    clips (n, C, T, V, M): positions in metres, whatever stream `test` is in; scores (n, T): motion
+    scores of that stream; responses (n, V): of each encoder by joint. The masks are drawn by one
+    generator that starts from `seed`: for one recording after the other, for one encoder after the
+    other, joints before frames.
     """
     generator, found = Generator().manual_seed(seed), []
     for i in chosen.tolist():
@@ -126,21 +134,29 @@ def recordings(
                 "motion": moved,
                 "masks": masks,
                 "activation": {
-                    encoder: [round(float(v), 3) for v in highest_is_one(responses[encoder][i])] for encoder in encoders
+                    encoder: [round(float(v), 3) for v in highest_is_one(responses[encoder][i])]
+                    for encoder in encoders
                 },
                 "predictions": [
-                    {"model": one.model, "stream": one.stream, "top": judged.probable(one.logits[i])} for one in answers
+                    {
+                        "model": one.model,
+                        "stream": one.stream,
+                        "top": judged.probable(one.logits[i]),
+                    }
+                    for one in answers
                 ],
             }
         )
     return found
 
 
-def document(bench: Benchmark, encoders: Sequence[str], shown: list[dict[str, Any]]) -> dict[str, Any]:
+def document(
+    bench: Benchmark, encoders: Sequence[str], shown: list[dict[str, Any]]
+) -> dict[str, Any]:
     """player.json: the recordings, and what their numbers mean.
 
-    Of each recording `xyz` is base64 of int16 (frames, joints, bodies, 3), little-endian, times `scale` metres; joints
-    in the order of `joints`, `bones` as [joint, the joint it hangs on].
+    Of each recording `xyz` is base64 of int16 (frames, joints, bodies, 3), little-endian, times
+    `scale` metres; joints in the order of `joints`, `bones` as [joint, the joint it hangs on].
     """
     return {
         "benchmark": bench.name,
@@ -159,4 +175,6 @@ def write(path: Path, content: dict[str, Any]) -> None:
     not what the page may trust."""
     contract.check(content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8"
+    )

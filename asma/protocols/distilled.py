@@ -1,6 +1,8 @@
-"""A student learns from a frozen teacher, or in its place from labels: `distill.form`, see asma.distillation.
+"""A student learns from a frozen teacher, or in its place from labels: `distill.form`, see
+asma.distillation.
 
-The teacher is frozen and sees the same clean clips every epoch, so what it says is computed once, beforehand.
+The teacher is frozen and sees the same clean clips every epoch, so what it says is computed once,
+beforehand.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def distil(
     return student, first | from_labels(student, lesson, how.features.finetune, bench, "finetune")
 
 
-def from_logits(student: Student, lesson: Lesson, how: Distill, temperature: float, bench: Bench) -> Curves:
+def from_logits(
+    student: Student, lesson: Lesson, how: Distill, temperature: float, bench: Bench
+) -> Curves:
     """Train the student towards the teacher's logits, Eq. 13–14."""
 
     def loss(step: Step) -> Tensor:
@@ -63,7 +67,9 @@ def from_logits(student: Student, lesson: Lesson, how: Distill, temperature: flo
 
 
 def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) -> Curves:
-    """Train the student's encoder towards the teacher's embedding under a linear map, Appendix C; not its head."""
+    """Train the student's encoder towards the teacher's embedding under a linear map, Appendix C;
+    not its head.
+    """
     D, d = lesson.embedding.shape[1], student.head.in_features
     projection = nn.Linear(D, d, bias=False, device=bench.device)
     both = nn.ModuleDict({"encoder": student.encoder, "projection": projection})

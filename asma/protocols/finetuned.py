@@ -20,14 +20,17 @@ class Finetune(Fit):
     """Section `finetune` of the parameters. The paper names no augmentation here."""
 
     augment: Augment = field(default_factory=Augment)
-    labels: float = 1.0  # share of the training labels that is used, of every class: semi-supervised below 1
+    # share of the training labels that is used, of every class: semi-supervised below 1
+    labels: float = 1.0
     draw: int = 1  # which recordings they are; see asma.data.batches.labelled
     dropout: float = 0.5  # of the encoder while it learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.labels <= 1:
-            raise ValueError(f"finetune.labels: found {self.labels}, expected a share above 0 and up to 1")
+            raise ValueError(
+                f"finetune.labels: found {self.labels}, expected a share above 0 and up to 1"
+            )
         if self.draw < 0:
             raise ValueError(f"finetune.draw: found {self.draw}, expected 0 or more")
         check_dropout("finetune", self.dropout)
@@ -48,7 +51,8 @@ def finetune(
     label: str,
     checkpoint: Checkpoint | None = None,
 ) -> list[float]:
-    """Train encoder and head in place from labels, on clips x (n, C, T, V, M) augmented anew each time.
+    """Train encoder and head in place from labels, on clips x (n, C, T, V, M) augmented anew each
+    time.
 
     Returns the mean loss of every epoch.
     """

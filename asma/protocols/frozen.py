@@ -26,7 +26,9 @@ class Probe(Fit):
     def __post_init__(self) -> None:
         super().__post_init__()
         if any(k < 1 for k in self.neighbours):
-            raise ValueError(f"probe.neighbours: found {self.neighbours}, expected numbers of 1 or more")
+            raise ValueError(
+                f"probe.neighbours: found {self.neighbours}, expected numbers of 1 or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class Fuse:
     first: str  # the two encoders
     second: str
     mode: str = "pretrain"  # where they come from; or finetune, the second step of fine-tuning
-    heads: list[str] = field(default_factory=lambda: list(HEADS))  # which of asma.fusion.HEADS are trained on them
+    # which of asma.fusion.HEADS are trained on them
+    heads: list[str] = field(default_factory=lambda: list(HEADS))
     alignment: Alignment = field(default_factory=Alignment)
     fit: FuseFit
 
@@ -58,7 +61,9 @@ class Fuse:
         self.fit.of(self.mode)
         unknown = [head for head in self.heads if head not in HEADS]
         if unknown:
-            raise ValueError(f"fuse.heads: found {unknown[0]!r}, expected some of {', '.join(HEADS)}")
+            raise ValueError(
+                f"fuse.heads: found {unknown[0]!r}, expected some of {', '.join(HEADS)}"
+            )
         if "aligned" not in self.heads:
             raise ValueError(
                 f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn"
@@ -66,7 +71,9 @@ class Fuse:
 
 
 def standardised(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both features (n, D) less the training mean, over the training deviation; constant ones become 0."""
+    """Both features (n, D) less the training mean, over the training deviation; constant ones
+    become 0.
+    """
     deviation, mean = torch.std_mean(train, dim=0, correction=0)
     scale = torch.where(deviation > 0, 1 / deviation.clamp_min(1e-12), torch.zeros_like(deviation))
     return (train - mean) * scale, (test - mean) * scale
@@ -98,7 +105,9 @@ def classify(
     bench: Bench,
     label: str,
 ) -> tuple[Tensor, ...]:
-    """Train a head on fixed features (n, …) by cross-entropy and return its logits of each of `tests`."""
+    """Train a head on fixed features (n, …) by cross-entropy and return its logits of each of
+    `tests`.
+    """
 
     def loss(step: Step) -> Tensor:
         return F.cross_entropy(head(train[step.index]), labels[step.index])
@@ -111,9 +120,15 @@ def classify(
     return tuple(evaluation.forward(head, test, 1024) for test in tests)
 
 
-def linear_probe(train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench, label: str) -> Tensor:
-    """Logits (n, K) of the test embeddings by a linear classifier learnt on the training embeddings (n, D)."""
-    return classify(linear_head(train.shape[1], bench), train, labels, (test,), how, bench, label)[0]
+def linear_probe(
+    train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench, label: str
+) -> Tensor:
+    """Logits (n, K) of the test embeddings by a linear classifier learnt on the training
+    embeddings (n, D).
+    """
+    return classify(linear_head(train.shape[1], bench), train, labels, (test,), how, bench, label)[
+        0
+    ]
 
 
 def fused_probe(
@@ -125,14 +140,18 @@ def fused_probe(
     how: Fit,
     bench: Bench,
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """The head of HEADS that has this name, learnt on both encoders' tokens (n, 2, S, D); its logits of `tests`."""
+    """The head of HEADS that has this name, learnt on both encoders' tokens (n, 2, S, D); its
+    logits of `tests`.
+    """
     torch.manual_seed(bench.seed)
     head = HEADS[name](train.shape[-1], bench.classes, alignment).to(bench.device)
     return head, classify(head, train, labels, tests, how, bench, name)
 
 
 def fused_embeddings(head: nn.Module, tokens: Tensor) -> Tensor:
-    """What an aligned head gives its linear classifier, Eq. 11: tokens (n, 2, S, D) → (n, D). TypeError for another."""
+    """What an aligned head gives its linear classifier, Eq. 11: tokens (n, 2, S, D) → (n, D).
+    TypeError for another.
+    """
     if not isinstance(head, AlignedClassifier):
         raise TypeError(f"found a {type(head).__name__}, expected an AlignedClassifier")
     head.eval()

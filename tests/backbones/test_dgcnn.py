@@ -31,7 +31,9 @@ def reference(net: EdgeConvolution, x: Tensor) -> Tensor:
     out = []
     for frame, near in zip(frames, by_hand(frames.detach(), net.neighbours), strict=True):
         for own, others in zip(frame, near, strict=True):
-            edges = [net.edge.weight @ torch.cat([own, frame[j] - own]) + net.edge.bias for j in others]
+            edges = [
+                net.edge.weight @ torch.cat([own, frame[j] - own]) + net.edge.bias for j in others
+            ]
             out.append(torch.stack(edges).amax(dim=0))
     return torch.stack(out).view(*x.shape[:3], -1)
 
@@ -46,14 +48,18 @@ def cloud(generator: Generator, V: int = 25) -> Tensor:
 
 
 @pytest.mark.parametrize(("k", "V"), [(1, 25), (5, 25), (5, 16), (5, 5), (5, 3), (40, 25)])
-def test_it_is_the_maximum_over_the_edges_in_value_and_gradient(k: int, V: int, generator: Generator) -> None:
+def test_it_is_the_maximum_over_the_edges_in_value_and_gradient(
+    k: int, V: int, generator: Generator
+) -> None:
     net, x = operator(k), cloud(generator, V).requires_grad_()
     found, expected = net(x), reference(net, x)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(net.definition(x), expected)
     weight = torch.randn(found.shape, generator=generator, dtype=torch.float64)
     learnt = [x, *net.parameters()]
-    for a, b in zip(*(torch.autograd.grad((y * weight).sum(), learnt) for y in (found, expected)), strict=True):
+    for a, b in zip(
+        *(torch.autograd.grad((y * weight).sum(), learnt) for y in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(a, b)
     with torch.no_grad():
         torch.testing.assert_close(net(x), expected.detach())
@@ -61,7 +67,9 @@ def test_it_is_the_maximum_over_the_edges_in_value_and_gradient(k: int, V: int, 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 20, 30])
 @pytest.mark.parametrize("far", [0.0, 1000.0])
-def test_the_nearest_are_the_nearest_also_far_from_the_origin(k: int, far: float, generator: Generator) -> None:
+def test_the_nearest_are_the_nearest_also_far_from_the_origin(
+    k: int, far: float, generator: Generator
+) -> None:
     x = torch.randn(6, 20, 4, generator=generator) + far
     found = nearest(x, k)
     assert found.shape == (6, 20, min(k, 20))
@@ -94,7 +102,9 @@ def test_renumbered_joints_give_renumbered_answers(generator: Generator) -> None
     torch.testing.assert_close(net(x[:, :, order]), net(x)[:, :, order])
 
 
-def test_a_joint_moved_with_all_others_has_the_same_neighbours_and_differences(generator: Generator) -> None:
+def test_a_joint_moved_with_all_others_has_the_same_neighbours_and_differences(
+    generator: Generator,
+) -> None:
     net, x = operator(), cloud(generator)
     with torch.no_grad():
         net.edge.weight[:, :3] = 0  # the part of the joint itself
@@ -110,7 +120,9 @@ def test_a_frame_does_not_depend_on_others(generator: Generator) -> None:
     assert not torch.allclose(net(other)[:, 1], net(x)[:, 1])
 
 
-def test_every_block_finds_the_neighbours_anew(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_finds_the_neighbours_anew(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[Tensor] = []
 
     def watched(x: Tensor, k: int) -> Tensor:
@@ -135,7 +147,9 @@ def test_a_block_costs_the_multiplications_counted_by_hand() -> None:
     distances, edges = T * V * V * C, T * V * k * 2 * C * D
     temporal, residual = T // 2 * V * 9 * D * D, T // 2 * V * C * D
     assert found["macs"] == distances + edges + temporal + residual
-    assert found["params"] == (2 * C * D + D) + 2 * D + (9 * D * D + D) + 2 * D + (C * D + D) + 2 * D
+    assert (
+        found["params"] == (2 * C * D + D) + 2 * D + (9 * D * D + D) + 2 * D + (C * D + D) + 2 * D
+    )
 
 
 def test_the_encoder_is_built_by_its_name_with_as_many_neighbours_as_it_says() -> None:

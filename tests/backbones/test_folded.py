@@ -12,7 +12,13 @@ from asma import skeleton
 from asma.backbones.base import PerBody
 from asma.backbones.blocks import Block, Stack
 from asma.backbones.dgcnn import DGCNN
-from asma.backbones.folded import FoldedBlock, FoldedGraphConvolution, FoldedStack, NeighbourSums, folded
+from asma.backbones.folded import (
+    FoldedBlock,
+    FoldedGraphConvolution,
+    FoldedStack,
+    NeighbourSums,
+    folded,
+)
 from asma.backbones.gin import GIN
 from asma.backbones.stgcn import STGCN
 
@@ -27,7 +33,9 @@ PLAN = (4, 4, 7, 5), (1, 1, 1, 2)
 
 @pytest.fixture(params=["max_hop", "true_distance"])
 def net(request: pytest.FixtureRequest, lively: Lively) -> STGCN:
-    """A block without residual, with the identity, with a wider, with a narrower and a shorter one."""
+    """A block without residual, with the identity, with a wider, with a narrower and a shorter
+    one.
+    """
     torch.manual_seed(0)
     encoder = STGCN(V1, *PLAN, 0.5, request.param)
     lively(encoder, torch.randn(8, 3, 9, 20, 2))
@@ -42,13 +50,17 @@ def test_a_folded_encoder_says_the_same(net: STGCN, B: int, T: int, generator: G
     torch.testing.assert_close(folded(net)(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_it_says_the_same_to_nine_digits_in_double_precision(net: STGCN, generator: Generator) -> None:
+def test_it_says_the_same_to_nine_digits_in_double_precision(
+    net: STGCN, generator: Generator
+) -> None:
     net = net.double()
     x = torch.randn(2, 8, 20, 3, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(folded(net)(x), net.bodies(x).detach(), rtol=1e-9, atol=1e-9)
 
 
-def test_both_orders_of_the_graph_sum_are_the_sum_written_out(net: STGCN, generator: Generator) -> None:
+def test_both_orders_of_the_graph_sum_are_the_sum_written_out(
+    net: STGCN, generator: Generator
+) -> None:
     found = folded(net)
     assert isinstance(found, FoldedStack)
     block = found.blocks[2]
@@ -57,14 +69,19 @@ def test_both_orders_of_the_graph_sum_are_the_sum_written_out(net: STGCN, genera
     assert isinstance(neighbours, NeighbourSums)
     x = torch.randn(2, 4, 5, 20, generator=generator)
     graph = neighbours.adjacency.detach()
-    sums = [torch.stack([x[..., v, None] * graph[k, v] for v in range(20)]).sum(dim=0) for k in range(len(graph))]
+    sums = [
+        torch.stack([x[..., v, None] * graph[k, v] for v in range(20)]).sum(dim=0)
+        for k in range(len(graph))
+    ]
     expected = torch.cat(sums, dim=1)
     torch.testing.assert_close(neighbours(x), expected, rtol=1e-4, atol=1e-5)
     exported = torch.export.export(neighbours, (x,)).module()
     torch.testing.assert_close(exported(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_copy_is_frozen_and_the_encoder_stays_as_it_was(net: STGCN, generator: Generator) -> None:
+def test_the_copy_is_frozen_and_the_encoder_stays_as_it_was(
+    net: STGCN, generator: Generator
+) -> None:
     before = {key: value.clone() for key, value in net.state_dict().items()}
     copy = folded(net.train())
     assert net.training and not any(module.training for module in copy.modules())
@@ -98,14 +115,20 @@ def test_other_operators_have_a_folded_form_as_well(
             block.graph_norm.weight[::2] *= -1  # learnt scales have either sign
     found = folded(net)
     assert isinstance(found, FoldedStack)
-    assert not {type(module).__name__ for module in found.modules()} & {"BatchNorm1d", "BatchNorm2d", "Dropout"}
+    assert not {type(module).__name__ for module in found.modules()} & {
+        "BatchNorm1d",
+        "BatchNorm2d",
+        "Dropout",
+    }
     x = torch.randn(2, 8, 20, 3, generator=generator, dtype=torch.float64)
     expected = net.bodies(x).detach()
     assert expected.std() > 0.1
     torch.testing.assert_close(found(x), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_an_operator_without_a_folded_form_is_left_as_it_is(lively: Lively, generator: Generator) -> None:
+def test_an_operator_without_a_folded_form_is_left_as_it_is(
+    lively: Lively, generator: Generator
+) -> None:
     class Nothing(nn.Linear):
         """Mixes no joints."""
 

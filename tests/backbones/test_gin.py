@@ -49,7 +49,9 @@ def reference(net: Isomorphism, x: Tensor, kept: list[int], layout: Skeleton) ->
             if frozenset((u, v)) in edges:
                 total = total + x[:, :, j]
         hidden = total @ net.hidden.weight.T + net.hidden.bias
-        hidden = (hidden - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps) * norm.weight + norm.bias
+        hidden = (hidden - norm.running_mean) / torch.sqrt(
+            norm.running_var + norm.eps
+        ) * norm.weight + norm.bias
         out.append(F.relu(hidden) @ net.output.weight.T + net.output.bias)
     return torch.stack(out, dim=2)
 
@@ -69,7 +71,9 @@ def test_it_is_the_sum_over_neighbours_and_the_map_of_it_in_value_and_gradient(
     weight = torch.randn(found.shape, generator=generator, dtype=torch.float64)
     learnt = [x, *net.parameters()]
     assert any(w is net.epsilon for w in learnt)
-    for a, b in zip(*(torch.autograd.grad((y * weight).sum(), learnt) for y in (found, expected)), strict=True):
+    for a, b in zip(
+        *(torch.autograd.grad((y * weight).sum(), learnt) for y in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(a, b)
 
 
@@ -80,9 +84,14 @@ def test_hidden_channels_are_normalised_over_joints_frames_and_bodies(generator:
     nn.init.ones_(net.hidden_norm.weight)
     nn.init.constant_(net.hidden_norm.bias, 9.0)  # nothing falls below zero
     net(torch.randn(4, 6, 25, 3, generator=generator, dtype=torch.float64))
-    torch.testing.assert_close(hidden[0].mean(dim=(0, 1, 2)), torch.full((5,), 9.0, dtype=torch.float64))
     torch.testing.assert_close(
-        hidden[0].var(dim=(0, 1, 2), correction=0), torch.ones(5, dtype=torch.float64), atol=1e-3, rtol=0
+        hidden[0].mean(dim=(0, 1, 2)), torch.full((5,), 9.0, dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        hidden[0].var(dim=(0, 1, 2), correction=0),
+        torch.ones(5, dtype=torch.float64),
+        atol=1e-3,
+        rtol=0,
     )
 
 
@@ -132,4 +141,6 @@ def test_the_encoder_is_built_by_its_name_with_its_epsilons_at_zero() -> None:
     net = backbones.build(V2, StackArchitecture(backbone="gin"))
     assert isinstance(net, GIN)
     epsilons = [value for name, value in net.named_parameters() if name.endswith("epsilon")]
-    assert len(epsilons) == 10 and all(value.requires_grad and not value.any() for value in epsilons)
+    assert len(epsilons) == 10 and all(
+        value.requires_grad and not value.any() for value in epsilons
+    )

@@ -41,7 +41,9 @@ def norm(x: Tensor, layer: nn.BatchNorm1d | nn.BatchNorm2d, training: bool) -> T
 
 
 def reference(net: STGCN, x: Tensor, joints: list[int] | None, training: bool) -> Tensor:
-    """ST-GCN as it is usually written: (N, C, T, V) tensors, einsum over the subsets, bodies one after the other."""
+    """ST-GCN as it is usually written: (N, C, T, V) tensors, einsum over the subsets, bodies one
+    after the other.
+    """
     N, C, T, V, M = x.shape
     # (N·M, V·C, T): all bodies of all samples in one batch
     y = torch.stack([x[n, :, :, :, m] for n in range(N) for m in range(M)])
@@ -73,7 +75,9 @@ def reference(net: STGCN, x: Tensor, joints: list[int] | None, training: bool) -
     return sum(y[:, m] for m in range(M)).permute(0, 2, 3, 1) / M
 
 
-def small(layout: skeleton.Skeleton = V2, dropout: float = 0.0, partition: str = "max_hop") -> STGCN:
+def small(
+    layout: skeleton.Skeleton = V2, dropout: float = 0.0, partition: str = "max_hop"
+) -> STGCN:
     torch.manual_seed(0)
     net = STGCN(layout, (4, 4, 6), (1, 1, 2), dropout, partition)
     randomise(net)
@@ -98,8 +102,12 @@ def test_its_gradients_equal_those_of_the_usual_formulation(generator: Generator
     x = torch.randn(3, 3, 10, 25, 2, generator=generator, dtype=torch.float64)
     weight = torch.randn(3, 5, 16, 6, generator=generator)
     joints = list(range(3, 19))
-    expected = torch.autograd.grad((reference(net, x, joints, True) * weight).sum(), list(net.parameters()))
-    found = torch.autograd.grad((net(x, torch.tensor(joints)) * weight).sum(), list(net.parameters()))
+    expected = torch.autograd.grad(
+        (reference(net, x, joints, True) * weight).sum(), list(net.parameters())
+    )
+    found = torch.autograd.grad(
+        (net(x, torch.tensor(joints)) * weight).sum(), list(net.parameters())
+    )
     for (name, _), a, b in zip(net.named_parameters(), found, expected, strict=True):
         assert torch.allclose(a, b, rtol=1e-7, atol=1e-9), name
 
@@ -133,7 +141,9 @@ def test_hidden_joints_have_no_say(generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, [0, 1, 2, 20]])
-def test_one_dense_product_a_frame_equals_the_two_sums(kept: list[int] | None, generator: Generator) -> None:
+def test_one_dense_product_a_frame_equals_the_two_sums(
+    kept: list[int] | None, generator: Generator
+) -> None:
     layer = GraphConvolution(5, 7, 3)
     graph = torch.rand(3, 25, 25, generator=generator)
     if kept:

@@ -90,7 +90,9 @@ def test_all_but_the_spatial_operator_is_the_same() -> None:
     parts = []
     for name in BACKBONES:
         state = build(name).state_dict()
-        parts.append({k: v.shape for k, v in state.items() if ".graph." not in k and "importance" not in k})
+        parts.append(
+            {k: v.shape for k, v in state.items() if ".graph." not in k and "importance" not in k}
+        )
         assert len(parts[-1]) < len(state)
     assert all(part == parts[0] for part in parts)
 
@@ -118,7 +120,9 @@ def cut(net: nn.Module, kept: list[int], V: int) -> dict[str, Tensor]:
             return value.view(V, -1)[kept].flatten()
         return value[..., kept, :][..., kept] if value.shape[-2:] == (V, V) else value
 
-    return {name: own(name, value) for name, value in [*net.named_parameters(), *net.named_buffers()]}
+    return {
+        name: own(name, value) for name, value in [*net.named_parameters(), *net.named_buffers()]
+    }
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -136,11 +140,13 @@ def test_removing_joints_is_building_on_what_is_left_of_the_skeleton(
     with torch.no_grad():
         held = cut(net, kept, 25)
         for key, value in [*other.named_parameters(), *other.named_buffers()]:
-            if "adjacency" in key and name != "stgcn":  # whose edges count by the degrees in the whole skeleton
+            # whose edges count by the degrees in the whole skeleton
+            if "adjacency" in key and name != "stgcn":
                 assert torch.equal(value, held[key])
             value.copy_(held[key])
     found, expected = (
-        n.train(training)(*given) for n, given in ((net, (x, torch.tensor(kept))), (other, (x[:, :, :, kept],)))
+        n.train(training)(*given)
+        for n, given in ((net, (x, torch.tensor(kept))), (other, (x[:, :, :, kept],)))
     )
     assert expected.std() > 1e-2
     torch.testing.assert_close(found, expected)
@@ -167,7 +173,9 @@ def test_sixteen_bit_products_give_nearly_the_same_and_train(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = pool(net.train()(x, torch.arange(4, 18))).float().square().sum()
     loss.backward()
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in net.parameters())
+    assert all(
+        weight.grad is not None and weight.grad.isfinite().all() for weight in net.parameters()
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -343,7 +351,9 @@ def test_an_exported_graph_takes_any_batch_whoever_is_there(
     lively(net, x)
     with torch.no_grad():
         example = with_absent(x, "the second of some")[:2]
-        graph = torch.export.export(net, (example,), dynamic_shapes=({0: torch.export.Dim("N")},)).module()
+        graph = torch.export.export(
+            net, (example,), dynamic_shapes=({0: torch.export.Dim("N")},)
+        ).module()
         for who in ABSENT:
             for N in (1, 3):
                 clips = with_absent(x, who)[:N]
@@ -361,7 +371,9 @@ def test_the_same_seed_builds_the_same_network(name: str) -> None:
 
 
 def test_an_unknown_backbone_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(ValueError, match="encoder.backbone: found 'gru', expected one of stgcn, gin, dgcnn"):
+    with pytest.raises(
+        ValueError, match="encoder.backbone: found 'gru', expected one of stgcn, gin, dgcnn"
+    ):
         backbones.build(KINECT_V1, StackArchitecture(backbone="gru"))
 
 
@@ -386,12 +398,16 @@ def test_tokens_are_frames_or_frames_and_joints_or_one(generator: Generator) -> 
 
 
 def test_another_kind_of_tokens_is_an_error() -> None:
-    with pytest.raises(ValueError, match="tokens: found 'joints', expected one of time, space_time, pooled"):
+    with pytest.raises(
+        ValueError, match="tokens: found 'joints', expected one of time, space_time, pooled"
+    ):
         tokens(torch.zeros(1, 1, 1, 1), "joints")
 
 
 @pytest.mark.parametrize("dims", [(1,), (1, 2), (0, 2)])
-def test_the_mean_is_a_mean_in_value_and_gradient(dims: tuple[int, ...], generator: Generator) -> None:
+def test_the_mean_is_a_mean_in_value_and_gradient(
+    dims: tuple[int, ...], generator: Generator
+) -> None:
     x = torch.randn(3, 4, 5, generator=generator).requires_grad_()
     found, expected = mean(x, *dims), x.mean(dim=dims)
     torch.testing.assert_close(found, expected)
@@ -400,7 +416,9 @@ def test_the_mean_is_a_mean_in_value_and_gradient(dims: tuple[int, ...], generat
 
 
 def one_by_one(net: PerBody, x: Tensor) -> Tensor:
-    """`absent: skipped` by its definition, in evaluation: a body at a time, averaged over who is there."""
+    """`absent: skipped` by its definition, in evaluation: a body at a time, averaged over who is
+    there.
+    """
     found = []
     for clip in x:
         people = [body for body in clip.permute(3, 1, 2, 0) if body.any()]
@@ -455,7 +473,9 @@ def test_a_clip_of_nobody_is_its_first_body(net: PerBody, x: Tensor, lively: Liv
 
 
 def test_absent_is_computed_or_skipped() -> None:
-    with pytest.raises(ValueError, match=r"encoder\.absent: found 'left', expected one of computed, skipped"):
+    with pytest.raises(
+        ValueError, match=r"encoder\.absent: found 'left', expected one of computed, skipped"
+    ):
         StackArchitecture(absent="left")
     skipping = backbones.build(KINECT_V1, StackArchitecture(width=2, absent="skipped"))
     assert isinstance(skipping, PerBody) and skipping.absent == "skipped"

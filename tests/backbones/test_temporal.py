@@ -38,7 +38,9 @@ def test_gradients_are_those_of_the_direct_convolution(generator: Generator) -> 
     g = torch.randn(2, 13, 3, 5, generator=generator, dtype=torch.float64)
     direct = F.conv2d(x.permute(0, 3, 1, 2), weight[..., None], padding=(4, 0)).permute(0, 2, 3, 1)
     expected = torch.autograd.grad(direct, (x, weight), g)
-    for found, right in zip(torch.autograd.grad(by_spectra(x, weight), (x, weight), g), expected, strict=True):
+    for found, right in zip(
+        torch.autograd.grad(by_spectra(x, weight), (x, weight), g), expected, strict=True
+    ):
         torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-10)
 
 
@@ -54,7 +56,9 @@ def test_in_full_precision_it_is_as_exact_as_the_direct_one(generator: Generator
 
 
 @pytest.mark.parametrize(("channels", "stride"), [(LEAST_CHANNELS // 2, 1), (LEAST_CHANNELS, 2)])
-def test_where_it_does_not_pay_it_is_the_direct_convolution(channels: int, stride: int, generator: Generator) -> None:
+def test_where_it_does_not_pay_it_is_the_direct_convolution(
+    channels: int, stride: int, generator: Generator
+) -> None:
     layer = TemporalConvolution(channels, 8, (9, 1), (stride, 1), (4, 0)).train()
     x = torch.randn(2, channels, 13, 5, generator=generator)
     expected = F.conv2d(x, layer.weight, layer.bias, (stride, 1), (4, 0))

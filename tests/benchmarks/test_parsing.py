@@ -11,7 +11,9 @@ from benchmarks import parsing
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_both_readers_find_the_same_positions(tmp_path: Path, end: str) -> None:
-    (path,) = parsing.write(tmp_path / "raw", 1, lambda seed: parsing.ntu_text(seed, frames=4, bodies=2), end)
+    (path,) = parsing.write(
+        tmp_path / "raw", 1, lambda seed: parsing.ntu_text(seed, frames=4, bodies=2), end
+    )
     assert (b"\r\n" in path.read_bytes()) == (end == "\r\n")
     plain = parsing.plain_ntu(path)
     ours = parsing.ours_ntu(path).reshape(4, 2, 25, 3)
@@ -53,5 +55,8 @@ def test_a_whole_parse_on_all_cores_is_measured_beside_one_on_one_core(tmp_path:
 
 
 def test_a_parse_that_fails_is_no_measurement(tmp_path: Path) -> None:
-    with parsing.Parser(tmp_path / "nowhere", 1) as parser, pytest.raises(RuntimeError, match="a parse that failed"):
+    with (
+        parsing.Parser(tmp_path / "nowhere", 1) as parser,
+        pytest.raises(RuntimeError, match="a parse that failed"),
+    ):
         parser()

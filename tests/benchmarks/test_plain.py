@@ -32,7 +32,8 @@ def test_the_baseline_of_the_step_computes_what_we_compute() -> None:
 def test_the_baseline_of_the_encoder_has_the_same_gradients() -> None:
     ours, plain, x, _ = pretraining.make(4, projector=16, frames=24)
     without_dropout(ours, plain)
-    view = View(x.double(), torch.arange(3, 19))  # in single precision a ReLU may open on one side only
+    # in single precision a ReLU may open on one side only
+    view = View(x.double(), torch.arange(3, 19))
     encoder = ours.encoder("joint").double()
     found, expected = pool(encoder(view.x, view.joints)), plain.double().embed(view)
     torch.testing.assert_close(found, expected)
@@ -51,5 +52,7 @@ def test_the_baseline_of_the_encoder_has_the_same_gradients() -> None:
 def test_the_baseline_of_the_loss_computes_what_we_compute(generator: torch.Generator) -> None:
     a, b = (torch.randn(6, 20, generator=generator, requires_grad=True) for _ in range(2))
     torch.testing.assert_close(loss.our_loss(a, b), loss.plain_loss(a, b), rtol=1e-4, atol=1e-4)
-    for found, expected in zip(loss.gradient(loss.our_loss, a, b), loss.gradient(loss.plain_loss, a, b), strict=True):
+    for found, expected in zip(
+        loss.gradient(loss.our_loss, a, b), loss.gradient(loss.plain_loss, a, b), strict=True
+    ):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)

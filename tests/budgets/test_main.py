@@ -43,13 +43,24 @@ def test_who_judges_is_of_the_training_part(budget: str) -> None:
 def test_a_trial_is_named_by_what_it_stands_on() -> None:
     trial = next(iter(budgets.trials("small", GRIDS["small"])))
     assert trial.line == budgets.UNTRAINED and trial.recipe == "random+seed=1+streams=joint"
-    others = [replace(trial, line="probe.epochs=3"), replace(trial, seed=2), replace(trial, stream="bone")]
+    others = [
+        replace(trial, line="probe.epochs=3"),
+        replace(trial, seed=2),
+        replace(trial, stream="bone"),
+    ]
     assert len({trial.folder, *(other.folder for other in others)}) == 4
 
 
-def test_the_page_has_a_row_a_line_and_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_has_a_row_a_line_and_what_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(budgets, "RUNS", tmp_path)
-    grid = {**GRIDS["small"], "benchmarks": ["utd_mhad_validation1"], "seeds": [1, 2], "finetune": []}
+    grid = {
+        **GRIDS["small"],
+        "benchmarks": ["utd_mhad_validation1"],
+        "seeds": [1, 2],
+        "finetune": [],
+    }
     for trial in budgets.trials("small", grid):
         accuracy = 10.0 * trial.seed + (trial.line == DEFAULT)
         (trial.folder / "pretrained" / "joint").mkdir(parents=True)
@@ -57,7 +68,10 @@ def test_the_page_has_a_row_a_line_and_what_was_chosen(tmp_path: Path, monkeypat
         row = {"mode": "linear", "accuracy": accuracy}
         for folder, told in (
             (trial.folder / "joint" / "metrics.json", {"results": [row]}),
-            (trial.folder / "pretrained" / "joint" / "metrics.json", {"curves": {"barlow_twins": [9.0, 7.0]}}),
+            (
+                trial.folder / "pretrained" / "joint" / "metrics.json",
+                {"curves": {"barlow_twins": [9.0, 7.0]}},
+            ),
             (trial.folder / "trial.json", {"seconds": 90, "processor": "a processor"}),
         ):
             folder.write_text(json.dumps(told))

@@ -46,5 +46,7 @@ def benchmark_file(toy: Path) -> Path:
         splits={"xsub": split},
     )  # fmt: skip
     path = toy / "benchmarks" / "toy_xsub.h5"
-    benchmarks.write(path, "toy_xsub", set_, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    benchmarks.write(
+        path, "toy_xsub", set_, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5"
+    )
     return path

@@ -16,14 +16,24 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("stream", sorted(streams.STREAMS))
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_clips_come_as_one_tensor_of_one_stream(part: str, stream: str, benchmark_file: Path) -> None:
+def test_clips_come_as_one_tensor_of_one_stream(
+    part: str, stream: str, benchmark_file: Path
+) -> None:
     bench = Benchmark(benchmark_file)
     plain = bench.part(part)
     found = batches.load(bench, part, stream, CPU)
-    assert len(found) == len(found.x) == len(found.names) == len(found.labels) == bench.counts()[f"n_{part}"]
+    assert (
+        len(found)
+        == len(found.x)
+        == len(found.names)
+        == len(found.labels)
+        == bench.counts()[f"n_{part}"]
+    )
     assert found.names == plain.names
     assert found.labels.tolist() == plain.labels.tolist() and found.labels.dtype == torch.int64
-    assert torch.equal(found.x, streams.derive(stream, torch.from_numpy(plain.clips), bench.skeleton))
+    assert torch.equal(
+        found.x, streams.derive(stream, torch.from_numpy(plain.clips), bench.skeleton)
+    )
     assert found.x.dtype == torch.float32
 
 
@@ -59,7 +69,9 @@ def test_lengths_are_all_frames_unless_the_clips_know_better(benchmark_file: Pat
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(step: int, benchmark_file: Path) -> None:
+def test_every_second_frame_is_that_of_the_stream_at_the_full_rate(
+    step: int, benchmark_file: Path
+) -> None:
     bench = Benchmark(benchmark_file)
     with h5py.File(benchmark_file.parents[1] / "clips" / "toy.h5", "a") as file:
         file["lengths"] = np.array([4, 3, 2, 1, 4, 3, 2], np.int32)
@@ -82,11 +94,13 @@ def test_several_streams_are_of_the_same_clips_in_the_same_order(benchmark_file:
         assert several.motion_scores(stream).tolist() == bench.motion("train", stream).tolist()
 
 
-LABELS = torch.tensor([0, 1, 2, 0, 0, 1, 0, 2, 2, 0, 1, 0] * 5)  # 30 of the first class, 15 of the others
+# 30 of the first class, 15 of the others
+LABELS = torch.tensor([0, 1, 2, 0, 0, 1, 0, 2, 2, 0, 1, 0] * 5)
 
 
 @pytest.mark.parametrize(
-    ("share", "expected"), [(0.5, [15, 8, 8]), (0.1, [3, 2, 2]), (0.01, [1, 1, 1]), (0.999, [30, 15, 15])]
+    ("share", "expected"),
+    [(0.5, [15, 8, 8]), (0.1, [3, 2, 2]), (0.01, [1, 1, 1]), (0.999, [30, 15, 15])],
 )
 def test_labels_are_drawn_from_every_class_alike(share: float, expected: list[int]) -> None:
     index = batches.labelled(LABELS, share, 1)
@@ -99,7 +113,9 @@ def test_a_draw_depends_on_its_number_and_on_nothing_else() -> None:
     first = batches.labelled(LABELS, 0.2, 1)
     torch.manual_seed(2)  # another encoder, another seed
     assert torch.equal(torch.as_tensor(batches.labelled(LABELS, 0.2, 1)), torch.as_tensor(first))
-    others = {tuple(torch.as_tensor(batches.labelled(LABELS, 0.2, draw)).tolist()) for draw in range(1, 6)}
+    others = {
+        tuple(torch.as_tensor(batches.labelled(LABELS, 0.2, draw)).tolist()) for draw in range(1, 6)
+    }
     assert len(others) == 5
 
 

@@ -21,11 +21,15 @@ TRAIN, TEST = [0, 1, 3, 4, 6], [2, 5]
 
 def write(toy: Path, split: Split, name: str = "toy_other") -> dict[str, int]:
     path = toy / "benchmarks" / f"{name}.h5"
-    return benchmarks.write(path, name, SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")[0]
+    return benchmarks.write(
+        path, name, SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5"
+    )[0]
 
 
 def test_who_is_not_in_train_is_in_test() -> None:
-    train, test = divide(np.array([5, 1, 2, 5, 3]), Split(column="subject", train=[5, 2, 40]), "here")
+    train, test = divide(
+        np.array([5, 1, 2, 5, 3]), Split(column="subject", train=[5, 2, 40]), "here"
+    )
     assert train.tolist() == [0, 2, 3] and test.tolist() == [1, 4]
 
 
@@ -41,7 +45,11 @@ def test_a_recording_without_a_word_is_in_neither_half() -> None:
 
 
 def test_numbers_and_words_of_the_same_look_are_the_same() -> None:
-    for values, chosen in ((np.array([1, 2]), ["1"]), (np.array(["1", "2"]), [1]), (np.array([1, 2]), ["01"])):
+    for values, chosen in (
+        (np.array([1, 2]), ["1"]),
+        (np.array(["1", "2"]), [1]),
+        (np.array([1, 2]), ["01"]),
+    ):
         train, test = divide(values, Split(column="subject", train=chosen), "here")
         assert train.tolist() == [0] and test.tolist() == [1]
 
@@ -77,20 +85,35 @@ def test_names_of_an_official_list_that_are_not_here_are_told(toy: Path) -> None
 @pytest.mark.parametrize(
     ("split", "complaint"),
     [
-        (Split(column="subject", train=[9]), "here: column 'subject' leaves no recording for train; it holds 1, 2"),
-        (Split(column="subject", train=[1, 2]), "here: column 'subject' leaves no recording for test"),
-        (Split(column="subject", train=[1], test=[7]), "here: column 'subject' leaves no recording for test"),
-        (Split(column="subject", train=[1, 2], test=[2]), r"here: \['2'\] stand in train and in test"),
+        (
+            Split(column="subject", train=[9]),
+            "here: column 'subject' leaves no recording for train; it holds 1, 2",
+        ),
+        (
+            Split(column="subject", train=[1, 2]),
+            "here: column 'subject' leaves no recording for test",
+        ),
+        (
+            Split(column="subject", train=[1], test=[7]),
+            "here: column 'subject' leaves no recording for test",
+        ),
+        (
+            Split(column="subject", train=[1, 2], test=[2]),
+            r"here: \['2'\] stand in train and in test",
+        ),
     ],
 )
-def test_a_split_with_an_empty_half_or_a_shared_one_is_an_error(split: Split, complaint: str) -> None:
+def test_a_split_with_an_empty_half_or_a_shared_one_is_an_error(
+    split: Split, complaint: str
+) -> None:
     with pytest.raises(SplitError, match=complaint):
         divide(np.array([1, 2, 1]), split, "here")
 
 
 def test_an_unknown_column_is_an_error_that_names_the_known(toy: Path) -> None:
     with pytest.raises(
-        SplitError, match=r"benchmark toy_other: found no column 'setup' .*expected one of half, subject"
+        SplitError,
+        match=r"benchmark toy_other: found no column 'setup' .*expected one of half, subject",
     ):
         write(toy, Split(column="setup", train=[1]))
     assert not (toy / "benchmarks" / "toy_other.h5").exists()
@@ -98,10 +121,15 @@ def test_an_unknown_column_is_an_error_that_names_the_known(toy: Path) -> None:
 
 def test_counts_are_told(toy: Path) -> None:
     assert write(toy, Split(column="subject", train=[1, 3])) == {"train": 5, "test": 2}
-    assert write(toy, Split(column="half", train=["train"], test=["test"])) == {"train": 3, "test": 2}
+    assert write(toy, Split(column="half", train=["train"], test=["test"])) == {
+        "train": 3,
+        "test": 2,
+    }
 
 
-def test_plain_h5py_reads_clips_and_scores_through_the_benchmark(toy: Path, benchmark_file: Path) -> None:
+def test_plain_h5py_reads_clips_and_scores_through_the_benchmark(
+    toy: Path, benchmark_file: Path
+) -> None:
     with h5py.File(benchmark_file, "r") as file, h5py.File(toy / "clips" / "toy.h5", "r") as source:
         assert file["train"][:].tolist() == TRAIN and file["test"][:].tolist() == TEST
         np.testing.assert_array_equal(file["clips/clips"][:], source["clips"][:])
@@ -109,7 +137,11 @@ def test_plain_h5py_reads_clips_and_scores_through_the_benchmark(toy: Path, benc
         assert file["motion/bone"].shape == (7, 4)
     with h5py.File(benchmark_file, "r") as file:
         about = dict(file.attrs)
-    assert (about["kind"], about["benchmark"], about["layout"]) == ("benchmark", "toy_xsub", "kinect_v1")
+    assert (about["kind"], about["benchmark"], about["layout"]) == (
+        "benchmark",
+        "toy_xsub",
+        "kinect_v1",
+    )
     for part in ("clips", "motion"):
         digest = hashlib.sha256((toy / part / "toy.h5").read_bytes()).hexdigest()
         assert about[f"{part}_sha256"] == digest
@@ -126,7 +158,9 @@ def test_a_benchmark_moves_with_its_folder(toy: Path, benchmark_file: Path, tmp_
 def test_clips_and_benchmark_may_lie_in_any_folders(toy: Path, tmp_path: Path) -> None:
     path = tmp_path / "far" / "away" / "toy_here.h5"
     split = Split(column="subject", train=[1])
-    benchmarks.write(path, "toy_here", SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5")
+    benchmarks.write(
+        path, "toy_here", SET, split, toy / "clips" / "toy.h5", toy / "motion" / "toy.h5"
+    )
     assert Benchmark(path).motion("train", "joint").shape == (3, 4)
 
 
@@ -145,7 +179,12 @@ def test_the_same_parts_give_the_same_bytes_and_other_clips_other_ones(toy: Path
 
 def test_a_benchmark_says_what_its_set_is(benchmark_file: Path) -> None:
     bench = Benchmark(benchmark_file)
-    assert (bench.name, bench.budget, bench.demonstration, bench.without) == ("toy_xsub", "small", True, ["flip"])
+    assert (bench.name, bench.budget, bench.demonstration, bench.without) == (
+        "toy_xsub",
+        "small",
+        True,
+        ["flip"],
+    )
     assert bench.skeleton.name == "kinect_v1" and bench.classes == ["a", "b", "c"]
     assert bench.clip_shape == (3, 4, 20, 2)
     assert bench.counts() == {"n_train": 5, "n_test": 2}
@@ -169,7 +208,12 @@ def test_nobody_says_who_performs_where_there_is_no_such_column(toy: Path) -> No
 @pytest.mark.parametrize("block", [1, 2, 3, 2048])
 @pytest.mark.parametrize(("which", "index"), [("train", TRAIN), ("test", TEST)])
 def test_a_part_holds_its_clips_in_order_whatever_is_read_at_once(
-    which: str, index: list[int], block: int, toy: Path, benchmark_file: Path, monkeypatch: pytest.MonkeyPatch
+    which: str,
+    index: list[int],
+    block: int,
+    toy: Path,
+    benchmark_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(benchmarks, "BLOCK", block)
     bench = Benchmark(benchmark_file)
@@ -189,5 +233,7 @@ def test_a_part_holds_its_clips_in_order_whatever_is_read_at_once(
 def test_another_kind_of_file_is_an_error(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "odd.h5", "w") as file:
         file.attrs["kind"] = "clips"
-    with pytest.raises(ValueError, match=r"odd\.h5: found a file of kind 'clips', expected a benchmark"):
+    with pytest.raises(
+        ValueError, match=r"odd\.h5: found a file of kind 'clips', expected a benchmark"
+    ):
         Benchmark(tmp_path / "odd.h5")

@@ -47,14 +47,20 @@ def slow_frame50(recording: Recording, M: int, T: int) -> np.ndarray | None:
         return None
     out = np.zeros((3, T, 25, M))
     for m in range(M):
-        short = [[data[:, t, v, m].astype(float) - data[:, t, SPINE, m] for v in range(25)] for t in range(L)]
+        short = [
+            [data[:, t, v, m].astype(float) - data[:, t, SPINE, m] for v in range(25)]
+            for t in range(L)
+        ]
         resized = []
         for t in range(T):
-            place = min(max((t + 0.5) * L / T - 0.5, 0.0), L - 1.0)  # half-pixel centres, edges repeated
+            # half-pixel centres, edges repeated
+            place = min(max((t + 0.5) * L / T - 0.5, 0.0), L - 1.0)
             low = math.floor(place)
             high = min(low + 1, L - 1)
             share = place - low
-            resized.append([(1 - share) * short[low][v] + share * short[high][v] for v in range(25)])
+            resized.append(
+                [(1 - share) * short[low][v] + share * short[high][v] for v in range(25)]
+            )
         lines = [frame[RIGHT] - frame[LEFT] for frame in resized]
         sign = -1 if sum(line[2] for line in lines) >= 0 else 1
         for t, (frame, line) in enumerate(zip(resized, lines, strict=True)):
@@ -124,7 +130,9 @@ def test_short_tracks_are_left_out_unless_there_is_nothing_else() -> None:
     assert (found[..., 1] == 0).all()
     lasting = record([[1, 9]] * 12 + [[1]] * 4)
     lasting.xyz[lasting.body == 9] *= 50
-    np.testing.assert_array_equal(clips.bodies_by_track(lasting, 2)[:12, ..., 0], lasting.xyz[lasting.body == 9])
+    np.testing.assert_array_equal(
+        clips.bodies_by_track(lasting, 2)[:12, ..., 0], lasting.xyz[lasting.body == 9]
+    )
     brief = record([[4]] * 3)
     np.testing.assert_array_equal(clips.bodies_by_track(brief, 1)[..., 0], brief.xyz)
 
@@ -140,7 +148,9 @@ def test_ids_above_2_to_53_stay_apart() -> None:
 
 def test_the_way_of_choosing_bodies_reaches_the_recipe() -> None:
     recording = record([[1, 2], [2, 1]] * 10)
-    listing, tracked = (clips.frame50(recording, SKELETON, 2, Prepare(body_choice=c)) for c in clips.BODY_CHOICES)
+    listing, tracked = (
+        clips.frame50(recording, SKELETON, 2, Prepare(body_choice=c)) for c in clips.BODY_CHOICES
+    )
     assert listing is not None and tracked is not None
     assert not np.allclose(listing, tracked)
 
@@ -217,7 +227,9 @@ def test_each_body_is_centred_on_its_own_joint_in_every_frame() -> None:
     for t in range(3):
         for m in range(2):
             for v in range(25):
-                np.testing.assert_array_equal(found[t, v, :, m], xyz[t, v, :, m] - xyz[t, SPINE, :, m])
+                np.testing.assert_array_equal(
+                    found[t, v, :, m], xyz[t, v, :, m] - xyz[t, SPINE, :, m]
+                )
     moved = xyz + np.float32(4) * np.arange(2, dtype=np.float32)
     np.testing.assert_allclose(clips.centre(moved, SPINE), found, atol=1e-5)
 
@@ -237,7 +249,9 @@ def test_frames_are_resized_with_half_pixel_centres(L: int, T: int) -> None:
 def test_resizing_to_the_same_length_changes_nothing_and_time_can_run_backwards() -> None:
     values = np.random.default_rng(0).normal(size=(9, 2, 3, 1)).astype(np.float32)
     np.testing.assert_array_equal(clips.resize(values, 9), values)
-    np.testing.assert_allclose(clips.resize(values[::-1], 5), clips.resize(values, 5)[::-1], atol=1e-6)
+    np.testing.assert_allclose(
+        clips.resize(values[::-1], 5), clips.resize(values, 5)[::-1], atol=1e-6
+    )
 
 
 def turned(angles: np.ndarray, noise: float = 0.0) -> np.ndarray:
@@ -270,7 +284,9 @@ def test_the_sign_of_the_yaw_is_chosen_once_for_the_clip() -> None:
 
 
 def test_the_yaw_turns_a_body_as_a_whole_and_leaves_an_absent_one_at_zero() -> None:
-    xyz = np.concatenate([turned(np.linspace(0.2, 0.9, 5), noise=1.0), np.zeros((5, 25, 3, 1), np.float32)], axis=3)
+    xyz = np.concatenate(
+        [turned(np.linspace(0.2, 0.9, 5), noise=1.0), np.zeros((5, 25, 3, 1), np.float32)], axis=3
+    )
     found = clips.align_yaw(xyz, (LEFT, RIGHT))
     assert (found[..., 1] == 0).all()
     for t in range(5):
@@ -282,11 +298,18 @@ def test_the_yaw_turns_a_body_as_a_whole_and_leaves_an_absent_one_at_zero() -> N
 def test_longer_recordings_keep_their_middle_or_their_head() -> None:
     recording = record([[1]] * 21)
     middle, head = (
-        clips.frame50(recording, SKELETON, 1, Prepare(max_frames=10, longer=longer)) for longer in clips.LONGER
+        clips.frame50(recording, SKELETON, 1, Prepare(max_frames=10, longer=longer))
+        for longer in clips.LONGER
     )
     for found, first in ((middle, 5), (head, 0)):
         part = Recording(
-            "x", 0, {}, 10, np.arange(10, dtype=np.int32), recording.body[:10], recording.xyz[first : first + 10]
+            "x",
+            0,
+            {},
+            10,
+            np.arange(10, dtype=np.int32),
+            recording.body[:10],
+            recording.xyz[first : first + 10],
         )
         expected = clips.frame50(part, SKELETON, 1, HOW)
         assert found is not None and expected is not None
@@ -310,13 +333,18 @@ def store(folder: Path, items: list[Recording], joints: int = 25) -> Store:
 
 
 SIX = [
-    record([[1, 2]] * (5 + i) if i != 2 else [[]] * 4, seed=i, name=f"r{i}", label=i % 2) for i in range(6)
+    record([[1, 2]] * (5 + i) if i != 2 else [[]] * 4, seed=i, name=f"r{i}", label=i % 2)
+    for i in range(6)
 ]  # r2 is empty
 
 
-def test_clips_are_written_in_the_order_of_their_names_and_empty_recordings_are_named(tmp_path: Path) -> None:
+def test_clips_are_written_in_the_order_of_their_names_and_empty_recordings_are_named(
+    tmp_path: Path,
+) -> None:
     with store(tmp_path, SIX) as source:
-        empty = clips.write(tmp_path / "clips" / "toy.h5", source, SKELETON, 2, replace(HOW, frames=10))
+        empty = clips.write(
+            tmp_path / "clips" / "toy.h5", source, SKELETON, 2, replace(HOW, frames=10)
+        )
     assert empty == ["r2"]
     kept = [r for r in SIX if r.name != "r2"]
     with h5py.File(tmp_path / "clips" / "toy.h5", "r") as file:  # plain h5py is enough
@@ -338,7 +366,9 @@ def test_clips_are_written_in_the_order_of_their_names_and_empty_recordings_are_
     assert json.loads(about["parameters"])["body_choice"] == "listing"
 
 
-def test_more_clips_than_one_block_are_all_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_clips_than_one_block_are_all_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(clips, "CHUNK", 1)  # a block is 16 chunks
     many = [record([[1]] * 3, seed=i, name=f"r{i:03}", label=0) for i in range(35)]
     with store(tmp_path, many) as source:
@@ -346,7 +376,9 @@ def test_more_clips_than_one_block_are_all_written(tmp_path: Path, monkeypatch: 
     with h5py.File(tmp_path / "toy.h5", "r") as file:
         assert len(file["clips"]) == 35
         for i in (0, 15, 16, 34):
-            np.testing.assert_array_equal(file["clips"][i], clips.frame50(many[i], SKELETON, 1, replace(HOW, frames=2)))
+            np.testing.assert_array_equal(
+                file["clips"][i], clips.frame50(many[i], SKELETON, 1, replace(HOW, frames=2))
+            )
 
 
 def test_the_same_recordings_give_the_same_bytes(tmp_path: Path) -> None:
@@ -359,7 +391,9 @@ def test_the_same_recordings_give_the_same_bytes(tmp_path: Path) -> None:
 def test_recordings_of_another_layout_are_an_error(tmp_path: Path) -> None:
     with (
         store(tmp_path, SIX) as source,
-        pytest.raises(ValueError, match=r"recordings\.h5: found 25 joints, expected 20 \(kinect_v1\)"),
+        pytest.raises(
+            ValueError, match=r"recordings\.h5: found 25 joints, expected 20 \(kinect_v1\)"
+        ),
     ):
         clips.write(tmp_path / "toy.h5", source, skeleton.load("kinect_v1"), 2, HOW)
 
@@ -373,12 +407,16 @@ def test_a_set_without_a_body_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bodies", [1, 2])
-def test_positions_in_memory_give_the_clip_that_the_same_file_gives(tmp_path: Path, bodies: int) -> None:
+def test_positions_in_memory_give_the_clip_that_the_same_file_gives(
+    tmp_path: Path, bodies: int
+) -> None:
     xyz = np.random.default_rng(0).normal(size=(30, bodies, 25, 3)).round(4)
     xyz[:4, -1] = 0
     lines = (",".join(f"{value}" for value in frame.ravel()) for frame in xyz)
     (tmp_path / "one.csv").write_text("\n".join(lines))
-    (recording,) = folder.read(folder.Job(tmp_path / "one.csv", "one", 0, {}, 25, bodies)).recordings
+    (recording,) = folder.read(
+        folder.Job(tmp_path / "one.csv", "one", 0, {}, 25, bodies)
+    ).recordings
     expected = clips.frame50(recording, SKELETON, 2, Prepare())
     assert expected is not None
     np.testing.assert_array_equal(clips.of_positions(xyz, SKELETON, 2, Prepare()), expected)
@@ -386,7 +424,8 @@ def test_positions_in_memory_give_the_clip_that_the_same_file_gives(tmp_path: Pa
 
 def test_positions_of_another_shape_or_of_nobody_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"found shape \(30, 25, 3\), expected \(frames, bodies, 25, 3\) for kinect_v2"
+        ValueError,
+        match=r"found shape \(30, 25, 3\), expected \(frames, bodies, 25, 3\) for kinect_v2",
     ):
         clips.of_positions(np.ones((30, 25, 3)), SKELETON, 1, Prepare())
     with pytest.raises(ValueError, match="positions: found no body in any frame"):

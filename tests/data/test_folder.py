@@ -103,7 +103,9 @@ def test_labels_name_the_classes_where_nothing_else_does(
     ],
 )
 @pytest.mark.parametrize("labels", [("0", "2"), ("wave", "jump")])
-def test_class_names_come_with_the_folder(tmp_path: Path, name: str, content: str, labels: tuple[str, str]) -> None:
+def test_class_names_come_with_the_folder(
+    tmp_path: Path, name: str, content: str, labels: tuple[str, str]
+) -> None:
     two(f"file,label\na.csv,{labels[0]}\nb.csv,{labels[1]}\n", tmp_path)
     (tmp_path / name).write_text(content)
     survey, recordings = read(tmp_path, classes=("not", "these"))
@@ -129,14 +131,22 @@ def test_class_names_may_come_from_the_parameters(tmp_path: Path) -> None:
         read(tmp_path, class_count=3)
 
 
-def test_bodies_lie_one_after_another_and_an_absent_one_is_no_row_unless_another_follows(tmp_path: Path) -> None:
+def test_bodies_lie_one_after_another_and_an_absent_one_is_no_row_unless_another_follows(
+    tmp_path: Path,
+) -> None:
     xyz = moving(4, bodies=2)
     xyz[1, 1] = 0
     xyz[2, 0] = 0
     xyz[3] = 0
     put(tmp_path, "file,label\nx.csv,0\ny.csv,0\n", {"x.csv": xyz, "y.csv": moving(3)}, " ")
     _, (recording, single) = read(tmp_path, bodies=2)
-    assert recording.frame.tolist() == [0, 0, 1, 2, 2] and recording.body.tolist() == [0, 1, 0, 0, 1]
+    assert recording.frame.tolist() == [0, 0, 1, 2, 2] and recording.body.tolist() == [
+        0,
+        1,
+        0,
+        0,
+        1,
+    ]
     assert recording.length == 4
     assert not recording.xyz[3].any()
     assert np.array_equal(recording.xyz[4], xyz[2, 1].astype(np.float32))
@@ -146,7 +156,11 @@ def test_bodies_lie_one_after_another_and_an_absent_one_is_no_row_unless_another
 def test_nan_is_kept_and_an_empty_recording_left_out(tmp_path: Path) -> None:
     xyz = moving(3)
     xyz[1, 0, 2] = np.nan
-    put(tmp_path, "file,label\nx.csv,0\ny.csv,0\n", {"x.csv": xyz, "y.csv": np.zeros((2, 1, JOINTS, 3))})
+    put(
+        tmp_path,
+        "file,label\nx.csv,0\ny.csv,0\n",
+        {"x.csv": xyz, "y.csv": np.zeros((2, 1, JOINTS, 3))},
+    )
     survey, (recording,) = read(tmp_path)
     assert np.isnan(recording.xyz).sum() == 3 and len(recording.xyz) == 3
     assert folder.read(survey.jobs[1]).left_out == {"y": "empty: no body in any frame"}
@@ -178,7 +192,9 @@ def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) 
         ("1 " * 12 + "\n" + "1|" * 11 + "1\n", 2, "numbers parted by '|'", SEPARATED),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, content: str, line: int, found: str, expected: str) -> None:
+def test_a_bad_line_is_named(
+    tmp_path: Path, content: str, line: int, found: str, expected: str
+) -> None:
     put(tmp_path, "file,label\nx.csv,0\n", {"x.csv": content})
     with pytest.raises(RecordingError) as caught:
         read(tmp_path)
@@ -241,7 +257,10 @@ def test_a_label_without_a_class_is_named(tmp_path: Path) -> None:
     two("file,label\na.csv,0\nb.csv,7\n", tmp_path)
     (tmp_path / "classes.txt").write_text("wave\nclap\n")
     (error,) = read(tmp_path)[0].errors
-    assert str(error) == f"{tmp_path / 'index.csv'}, line 3: found label '7'; expected one of the 2 classes"
+    assert (
+        str(error)
+        == f"{tmp_path / 'index.csv'}, line 3: found label '7'; expected one of the 2 classes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,13 +268,22 @@ def test_a_label_without_a_class_is_named(tmp_path: Path) -> None:
     [
         (None, "index.csv: found no such file; expected a table with the columns file, label"),
         ("", "line 1: found an empty line; expected a header with file, label"),
-        ("file,subject\na.csv,1\n", "line 1: found file,subject; expected a header with file, label"),
+        (
+            "file,subject\na.csv,1\n",
+            "line 1: found file,subject; expected a header with file, label",
+        ),
         ("file;label\na.csv;1\n", "line 1: found file;label; expected .*parted by commas"),
         ("file,label,label\na.csv,1,1\n", "each column named once"),
         ("file,label\n", "found no rows"),
         ("file,label\na.csv,0\nb.csv\n", "line 3: found 1 cells; expected 2, as in the header"),
-        ('file,label\na.csv,"wave\nb.csv,clap\n', "line 2: found .*; expected a quotation mark on both ends of a cell"),
-        ('file,label\na.csv,wave\nb.csv,"clap"s\n', "line 3: found .*; expected a quotation mark on both ends"),
+        (
+            'file,label\na.csv,"wave\nb.csv,clap\n',
+            "line 2: found .*; expected a quotation mark on both ends of a cell",
+        ),
+        (
+            'file,label\na.csv,wave\nb.csv,"clap"s\n',
+            "line 3: found .*; expected a quotation mark on both ends",
+        ),
         ("file,label\na.csv," + "x" * 200000 + "\n", "line 2: found field larger than field limit"),
         (
             "file,label,a/b\na.csv,0,1\n",
@@ -263,10 +291,15 @@ def test_a_label_without_a_class_is_named(tmp_path: Path) -> None:
         ),
         ("file,label,.\na.csv,0,1\n", "line 1: found column '.'"),
         (b"file,label\na.csv,\xfcben\n", "line 2: found the byte 0xfc; expected text in UTF-8"),
-        ("file,label\na.csv,0\n".encode("utf-16"), "line 1: found the byte 0xff; expected text in UTF-8"),
+        (
+            "file,label\na.csv,0\n".encode("utf-16"),
+            "line 1: found the byte 0xff; expected text in UTF-8",
+        ),
     ],
 )
-def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | bytes | None, message: str) -> None:
+def test_an_index_that_cannot_be_used_is_refused(
+    tmp_path: Path, index: str | bytes | None, message: str
+) -> None:
     if index is not None:
         (tmp_path / "index.csv").write_bytes(index if isinstance(index, bytes) else index.encode())
     with pytest.raises(RecordingError, match=message):
@@ -284,10 +317,16 @@ def test_an_index_that_cannot_be_used_is_refused(tmp_path: Path, index: str | by
         ),
         ("classes.txt", "wave\nwave\n", "a class name twice or blank"),
         ("classes.txt", "wave\n\nclap\n", "a class name twice or blank"),
-        ("classes.txt", b"wave\n\xfcben\n", "classes.txt, line 2: found the byte 0xfc; expected text in UTF-8"),
+        (
+            "classes.txt",
+            b"wave\n\xfcben\n",
+            "classes.txt, line 2: found the byte 0xfc; expected text in UTF-8",
+        ),
     ],
 )
-def test_bad_class_names_are_refused(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+def test_bad_class_names_are_refused(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
     two("file,label\na.csv,0\nb.csv,1\n", tmp_path)
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecordingError, match=message):

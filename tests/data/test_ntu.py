@@ -23,12 +23,16 @@ def reference(path: Path) -> tuple[int, list[int], list[int], list[list[list[flo
                 frame.append(f)
                 body.append(int(file.readline().split()[0]))
                 joints = int(file.readline())
-                xyz.append([[float(word) for word in file.readline().split()[:3]] for _ in range(joints)])
+                xyz.append(
+                    [[float(word) for word in file.readline().split()[:3]] for _ in range(joints)]
+                )
     return frames, frame, body, xyz
 
 
 def generate(seed: int, *, words: bool = False, frames: int | None = None) -> str:
-    """A file with bodies that come, go and change order; with `words`, some numbers are nan or inf."""
+    """A file with bodies that come, go and change order; with `words`, some numbers are nan or
+    inf.
+    """
     rng = random.Random(seed)
 
     def number(scale: float) -> str:
@@ -75,14 +79,18 @@ def refused(folder: Path, content: str | bytes) -> RecordingError:
 
 @pytest.mark.parametrize("words", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_fast_reader_equals_a_reader_line_by_line(tmp_path: Path, seed: int, words: bool) -> None:
+def test_the_fast_reader_equals_a_reader_line_by_line(
+    tmp_path: Path, seed: int, words: bool
+) -> None:
     content = generate(seed, words=words)
     recording = read(tmp_path, content)
     frames, frame, body, xyz = reference(tmp_path / f"{NAME}.skeleton")
     assert recording.length == frames
     assert recording.frame.tolist() == frame and recording.frame.dtype == np.int32
     assert recording.body.tolist() == body and recording.body.dtype == np.int64
-    assert np.array_equal(recording.xyz, np.array(xyz, np.float32).reshape(-1, 25, 3), equal_nan=True)
+    assert np.array_equal(
+        recording.xyz, np.array(xyz, np.float32).reshape(-1, 25, 3), equal_nan=True
+    )
     assert recording.xyz.dtype == np.float32
     assert fast(content)
 
@@ -122,14 +130,23 @@ ODD = [b"", b" ", b"\n", b"\r", b"\r\n", b",", b"/", b"-", b"+", b".", b"e", b"n
 @pytest.mark.parametrize("seed", range(8))
 def test_a_damaged_file_is_judged_alike_both_ways(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    whole = generate(seed, words=True, frames=3).replace("\n", rng.choice(["\n", "\r\n"])).rstrip().encode()
+    whole = (
+        generate(seed, words=True, frames=3)
+        .replace("\n", rng.choice(["\n", "\r\n"]))
+        .rstrip()
+        .encode()
+    )
     path = tmp_path / "x.skeleton"
     agreed = 0
     for _ in range(200):
         data = whole
         for _ in range(rng.randrange(1, 3)):
             # half of the damage where the structure is, in the first lines of a frame
-            at = rng.randrange(len(data)) if rng.random() < 0.5 else rng.randrange(min(120, len(data)))
+            at = (
+                rng.randrange(len(data))
+                if rng.random() < 0.5
+                else rng.randrange(min(120, len(data)))
+            )
             data = data[:at] + rng.choice(ODD) + data[at + rng.randrange(2) :]
         data = data.rstrip()
         parts = ntu._whole(data)
@@ -149,8 +166,12 @@ def test_a_damaged_file_is_judged_alike_both_ways(tmp_path: Path, seed: int) -> 
     assert agreed > 5
 
 
-@pytest.mark.parametrize("token", ["1.000000059604644775390625000001", "1e39", "-1e400", "1e-50", "16777217"])
-def test_both_ways_round_as_python_does_and_then_to_single_precision(tmp_path: Path, token: str) -> None:
+@pytest.mark.parametrize(
+    "token", ["1.000000059604644775390625000001", "1e39", "-1e400", "1e-50", "16777217"]
+)
+def test_both_ways_round_as_python_does_and_then_to_single_precision(
+    tmp_path: Path, token: str
+) -> None:
     data = "\n".join(["1", "1", *body(7, token)]).encode()
     fast, slow = ntu._whole(data), ntu._line_by_line(tmp_path, data)
     assert fast is not None
@@ -179,7 +200,9 @@ def test_ids_survive_the_careful_way_too(tmp_path: Path) -> None:
 
 
 def test_bodies_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    recording = read(tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)]))
+    recording = read(
+        tmp_path, "\n".join(["3", "2", *body(7), *body(5), "0", "3", *body(5), *body(9), *body(7)])
+    )
     assert recording.body.tolist() == [7, 5, 5, 9, 7]
     assert recording.frame.tolist() == [0, 0, 2, 2, 2]
     assert recording.length == 3
@@ -238,7 +261,12 @@ JOINT_LINE = "0.5 1 2 3 4 5 6 7 8 9 10 2"
         (1, "2 2", "2 numbers", "number of frames, an integer from 0: 1 number"),
         (2, "-1", "'-1'", "number of bodies in frame 1 of 2"),
         (2, "1.5", "'1.5'", "number of bodies in frame 1 of 2"),
-        (3, "7.5 0 0 0 0 0 0 0 0 2", "'7.5'", "tracking id of body 1 of 1 in frame 1 of 2, a 64-bit integer"),
+        (
+            3,
+            "7.5 0 0 0 0 0 0 0 0 2",
+            "'7.5'",
+            "tracking id of body 1 of 1 in frame 1 of 2, a 64-bit integer",
+        ),
         (3, "7 0 0 0 0 0 0 0 0", "9 numbers", "10 numbers"),
         (4, "24", "'24'", "number of joints of body 1 of 1 in frame 1 of 2, 25"),
         (
@@ -250,13 +278,20 @@ JOINT_LINE = "0.5 1 2 3 4 5 6 7 8 9 10 2"
         (5, JOINT_LINE.replace("0.5", "1.2.3"), "'1.2.3' as number 1", "all numbers"),
         (5, JOINT_LINE.replace("0.5", "1_0"), "'1_0' as number 1", "all numbers"),
         (6, JOINT_LINE.replace("9", "abc"), "'abc' as number 10", "joint 2 of 25"),
-        (7, JOINT_LINE + " 3", "13 numbers", "joint 3 of 25 of body 1 of 1 in frame 1 of 2: 12 numbers"),
+        (
+            7,
+            JOINT_LINE + " 3",
+            "13 numbers",
+            "joint 3 of 25 of body 1 of 1 in frame 1 of 2: 12 numbers",
+        ),
         (8, JOINT_LINE[:-2], "11 numbers", "joint 4 of 25"),
         (8, "", "0 numbers", "joint 4 of 25"),
         (30, "2 1", "2 numbers", "bodies in frame 2 of 2, an integer from 0: 1 number"),
     ],
 )
-def test_what_breaks_the_grammar_is_named(tmp_path: Path, line: int, new: str, found: str, expected: str) -> None:
+def test_what_breaks_the_grammar_is_named(
+    tmp_path: Path, line: int, new: str, found: str, expected: str
+) -> None:
     error = refused(tmp_path, replaced(line, new))
     assert error.line == line
     assert error.found == found
@@ -294,7 +329,10 @@ def test_a_line_too_long_and_the_next_too_short_is_refused(tmp_path: Path) -> No
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, replaced(5, JOINT_LINE).encode().replace(b"0.5", b"\xff\x00", 1)).line == 5
+    assert (
+        refused(tmp_path, replaced(5, JOINT_LINE).encode().replace(b"0.5", b"\xff\x00", 1)).line
+        == 5
+    )
 
 
 def test_wrong_names_and_second_files_are_collected(tmp_path: Path) -> None:
@@ -327,7 +365,9 @@ def test_files_are_found_in_folders_and_sorted_by_name(tmp_path: Path) -> None:
 def test_listed_samples_and_classes_beyond_the_set_are_left_out(tmp_path: Path) -> None:
     for name in ("S001C001P001R001A001", "S001C001P001R001A002", "S018C001P001R001A061"):
         (tmp_path / f"{name}.skeleton").write_text("0\n")
-    source = Source(25, class_count=60, excluded=frozenset({"S001C001P001R001A002", "S001C001P001R001A009"}))
+    source = Source(
+        25, class_count=60, excluded=frozenset({"S001C001P001R001A002", "S001C001P001R001A009"})
+    )
     survey = ntu.survey(tmp_path, source)
     assert [job.name for job in survey.jobs] == ["S001C001P001R001A001"]
     assert survey.excluded == ["S001C001P001R001A002"]
@@ -341,7 +381,9 @@ def test_another_count_of_joints_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("line", "at"), [(1, 58), (2, 30)])
-def test_an_absurd_count_is_refused_without_making_room_for_it(tmp_path: Path, line: int, at: int) -> None:
+def test_an_absurd_count_is_refused_without_making_room_for_it(
+    tmp_path: Path, line: int, at: int
+) -> None:
     assert refused(tmp_path, replaced(line, "999999999999")).line == at
 
 

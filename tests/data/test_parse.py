@@ -52,7 +52,9 @@ def skeleton(seed: int, frames: int = 3) -> str:
         lines.append(str(bodies))
         for b in range(bodies):
             lines += [f"{72057594037930000 + b} 0 0 0 0 0 0 0 0 2", "25"]
-            lines += [f"{rng.random():.6f} {rng.random():.6f} 3 0 0 0 0 0 0 0 0 2" for _ in range(25)]
+            lines += [
+                f"{rng.random():.6f} {rng.random():.6f} 3 0 0 0 0 0 0 0 0 2" for _ in range(25)
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -78,16 +80,22 @@ def test_all_files_become_recordings_sorted_by_name(tmp_path: Path) -> None:
         assert set(store.columns) == {"setup", "camera", "subject", "replication"}
         assert report.recordings == 20 and report.frames == store.lengths.sum() == 60
         counts = [np.bincount(r.frame, minlength=r.length) for r in store]
-        assert sorted(report.bodies.items()) == [(b, int((np.concatenate(counts) == b).sum())) for b in range(3)]
+        assert sorted(report.bodies.items()) == [
+            (b, int((np.concatenate(counts) == b).sum())) for b in range(3)
+        ]
 
 
 @pytest.fixture
 def awake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for the other processes, so that they read what is to be read by them, however few files there are."""
+    """Wait for the other processes, so that they read what is to be read by them, however few
+    files there are.
+    """
     monkeypatch.setattr(module._Readers, "awake", lambda readers: bool(readers.first.result()))
 
 
-@pytest.mark.parametrize(("workers", "method"), [(2, "forkserver"), (3, "forkserver"), (2, "spawn")])
+@pytest.mark.parametrize(
+    ("workers", "method"), [(2, "forkserver"), (3, "forkserver"), (2, "spawn")]
+)
 def test_several_processes_give_the_same_bytes_and_report_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None, workers: int, method: str
 ) -> None:
@@ -140,7 +148,10 @@ def test_all_bad_files_are_named_at_once_and_nothing_is_written(tmp_path: Path) 
         }
         message = str(caught.value)
         assert message.startswith("found 3 bad files; expected none (or parse.on_error: skip)")
-        assert f"{name(11)}.skeleton, line 3: found the end of the file; expected tracking id" in message
+        assert (
+            f"{name(11)}.skeleton, line 3: found the end of the file; expected tracking id"
+            in message
+        )
         assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
@@ -186,7 +197,9 @@ def test_the_official_list_is_applied(tmp_path: Path) -> None:
     fill(raw, 3)
     listed = "S001C002P005R002A008"
     (raw / f"{listed}.skeleton").write_text("broken, and listed for it")
-    report = parse(raw, tmp_path / "out.h5", **{**NTU, "dataset": "ntu60"}, class_count=60, missing="official")
+    report = parse(
+        raw, tmp_path / "out.h5", **{**NTU, "dataset": "ntu60"}, class_count=60, missing="official"
+    )
     assert report.excluded == [listed] and report.recordings == 3 and report.classes == 60
     assert report.published == 56578
     assert "published: 56578 recordings; 56575 fewer here" in report.summary()
@@ -222,7 +235,11 @@ def test_published_splits_add_up(dataset: str) -> None:
     splits = {key: value for key, value in counts.items() if isinstance(value, dict)}
     assert len(splits) == 2
     assert all(sides["train"] + sides["test"] == counts["total"] for sides in splits.values())
-    listed = [sample for sample in names_in("ntu_missing") if dataset == "ntu120" or int(sample[1:4]) <= 17]
+    listed = [
+        sample
+        for sample in names_in("ntu_missing")
+        if dataset == "ntu120" or int(sample[1:4]) <= 17
+    ]
     assert counts["unfiltered"] - len(listed) == counts["total"]
 
 
@@ -235,13 +252,18 @@ def test_what_cannot_be_is_refused_before_reading(tmp_path: Path) -> None:
         ({"missing": "all"}, "missing: found 'all'; expected one of none, official"),
         ({"up": "w"}, "datasets/mini.yaml: up: found 'w'; expected one of x, -x, y, -y, z, -z"),
         ({"unit": "in"}, "datasets/mini.yaml: unit: found 'in'; expected one of m, cm, mm"),
-        ({"implausible": "ok"}, "datasets/mini.yaml: implausible: found 'ok'; expected one of refuse, warn"),
+        (
+            {"implausible": "ok"},
+            "datasets/mini.yaml: implausible: found 'ok'; expected one of refuse, warn",
+        ),
         ({"up": "z"}, "datasets/mini.yaml: found up: z, unit: m; .*format ntu has y up, in metres"),
         ({"format": "pku", "missing": "official"}, "format pku has no official list"),
     ):
         with pytest.raises(ValueError, match=message):
             parse(tmp_path / "raw", out, **{**NTU, **change})
-    with pytest.raises(RecordingError, match="found no recording to read; expected files SsssCcccPpppRrrrAaaa"):
+    with pytest.raises(
+        RecordingError, match="found no recording to read; expected files SsssCcccPpppRrrrAaaa"
+    ):
         parse(tmp_path / "raw", out, **NTU)
     with pytest.raises(RecordingError, match="found no such folder"):
         parse(tmp_path / "nowhere", out, **NTU)
@@ -264,7 +286,9 @@ def test_what_pku_leaves_out_reaches_the_report(tmp_path: Path) -> None:
         (raw / part).mkdir(parents=True)
         (raw / part / "0002-L.txt").write_text(content)
     names = class_list("pku51_classes")
-    report = parse(raw, tmp_path / "out.h5", **{**NTU, "format": "pku"}, classes=names, class_count=51)
+    report = parse(
+        raw, tmp_path / "out.h5", **{**NTU, "format": "pku"}, classes=names, class_count=51
+    )
     assert report.recordings == 1
     assert report.left_out == {"F002V001C004L002": "frames 2 to 2 are empty: no body in any"}
     with Store(tmp_path / "out.h5") as store:
@@ -419,7 +443,9 @@ def _many(jobs: int, rows: int) -> module.Format:
     return module.Format(survey, read, batch=1, few=10**9, expects="", source="")
 
 
-def test_memory_does_not_grow_with_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peaks = []
     for jobs in (150, 600):  # 4.7 and 19 MB of positions
         monkeypatch.setitem(FORMATS, "made", _many(jobs, 100))
@@ -427,7 +453,8 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path, monkeypatch: pyt
         parse(tmp_path / "raw", tmp_path / "out.h5", **{**NTU, "format": "made"})
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # how many of a block's 16 chunks are being packed at the worst moment is up to the threads: 2 x 150 kB for each
+    # how many of a block's 16 chunks are being packed at the worst moment is up to the threads: 2
+    # x 150 kB for each
     assert peaks[1] < peaks[0] + 5 * 2**20
 
 
@@ -486,7 +513,12 @@ def awaiting_the_other(job: Path) -> Reading:
 def of(read: Any, folder: Path, count: int = 40) -> module.Format:
     jobs = [folder / f"{i:06}" for i in range(count)]
     return module.Format(
-        lambda *_: module.Survey(jobs=jobs, classes=["a"]), read, batch=1, few=0, expects="", source=""
+        lambda *_: module.Survey(jobs=jobs, classes=["a"]),
+        read,
+        batch=1,
+        few=0,
+        expects="",
+        source="",
     )
 
 
@@ -520,7 +552,9 @@ def test_while_others_read_this_process_reads_too(tmp_path: Path, awake: None) -
     ]
 
 
-def test_no_file_waits_for_processes_that_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_waits_for_processes_that_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module._Readers, "awake", lambda _: False)
     format = of(made, tmp_path, 10)
     assert len(list(module._readings(format, jobs_of(format, tmp_path), 2))) == 10
@@ -529,12 +563,17 @@ def test_no_file_waits_for_processes_that_start(tmp_path: Path, monkeypatch: pyt
 def test_what_no_shelf_holds_comes_whole(tmp_path: Path, awake: None) -> None:
     format = of(long, tmp_path, 3)
     for job, reading in zip(
-        jobs_of(format, tmp_path), module._readings(format, jobs_of(format, tmp_path), 2), strict=True
+        jobs_of(format, tmp_path),
+        module._readings(format, jobs_of(format, tmp_path), 2),
+        strict=True,
     ):
         assert isinstance(reading, Reading)
         (found,), (expected,) = reading.recordings, long(job).recordings
         assert found.xyz.nbytes > module.SHELF and found.name == expected.name
-        assert all(np.array_equal(getattr(found, part), getattr(expected, part)) for part in ("frame", "body", "xyz"))
+        assert all(
+            np.array_equal(getattr(found, part), getattr(expected, part))
+            for part in ("frame", "body", "xyz")
+        )
 
 
 def test_what_was_given_is_not_overwritten_by_what_comes_later(tmp_path: Path, awake: None) -> None:
@@ -551,12 +590,16 @@ def test_the_end_of_a_killed_process_is_the_end_of_the_parse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
 ) -> None:
     monkeypatch.setitem(FORMATS, "made", of(killed, tmp_path))
-    with pytest.raises(RuntimeError, match=r"found a process that was killed .* set parse.workers to fewer"):
+    with pytest.raises(
+        RuntimeError, match=r"found a process that was killed .* set parse.workers to fewer"
+    ):
         parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
     assert multiprocessing.active_children() == [] and not list(tmp_path.glob("out*"))
 
 
-def test_an_interrupted_parse_ends_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None) -> None:
+def test_an_interrupted_parse_ends_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
+) -> None:
     monkeypatch.setitem(FORMATS, "made", of(interrupted, tmp_path))
     with pytest.raises(KeyboardInterrupt):
         parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
@@ -587,7 +630,11 @@ def test_an_interrupted_reading_ends_its_processes(tmp_path: Path, awake: None) 
 def test_recordings_that_cannot_be_written_end_the_processes_that_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake: None
 ) -> None:
-    monkeypatch.setitem(FORMATS, "made", replace(of(made, tmp_path), survey=lambda *_: module.Survey([tmp_path] * 40)))
+    monkeypatch.setitem(
+        FORMATS,
+        "made",
+        replace(of(made, tmp_path), survey=lambda *_: module.Survey([tmp_path] * 40)),
+    )
     with pytest.raises(ValueError, match="found label 0"):
         parse(tmp_path, tmp_path / "out.h5", **{**NTU, "format": "made"}, workers=2)
     assert multiprocessing.active_children() == []

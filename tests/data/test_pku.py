@@ -19,7 +19,13 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
     return xyz
 
 
-def put(raw: Path, video: str, xyz: np.ndarray, labels: str, folders: tuple[str, str] = ("skeleton", "label")) -> None:
+def put(
+    raw: Path,
+    video: str,
+    xyz: np.ndarray,
+    labels: str,
+    folders: tuple[str, str] = ("skeleton", "label"),
+) -> None:
     for folder in folders:
         (raw / folder).mkdir(parents=True, exist_ok=True)
     lines = [" ".join(f"{value:.4f}" if value else "0" for value in frame.ravel()) for frame in xyz]
@@ -56,7 +62,9 @@ def test_the_other_convention_counts_from_zero_and_leaves_the_end_out(tmp_path: 
     assert np.array_equal(recordings["F002V002C007L001"].xyz, xyz[3:12, 0].astype(np.float32))
 
 
-@pytest.mark.parametrize(("slicing", "begin"), [("one_based_inclusive", 24), ("zero_based_half_open", 25)])
+@pytest.mark.parametrize(
+    ("slicing", "begin"), [("one_based_inclusive", 24), ("zero_based_half_open", 25)]
+)
 def test_intervals_are_cut_at_the_end_of_the_video_which_is_noted(
     tmp_path: Path,
     slicing: str,
@@ -144,7 +152,9 @@ def test_videos_that_nothing_here_reads_are_named(tmp_path: Path) -> None:
     assert survey.notes == ["not read: Skeleton.7z (an archive)"]
 
 
-def test_an_absent_body_is_no_row_unless_the_other_is_there_and_ids_say_which_body_it_is(tmp_path: Path) -> None:
+def test_an_absent_body_is_no_row_unless_the_other_is_there_and_ids_say_which_body_it_is(
+    tmp_path: Path,
+) -> None:
     xyz = frames(4)
     xyz[1, 1], xyz[2, 1] = 1.5, 2.5  # the second body comes in frame 1
     xyz[2, 0] = 0  # the first leaves in frame 2
@@ -154,7 +164,11 @@ def test_an_absent_body_is_no_row_unless_the_other_is_there_and_ids_say_which_bo
     assert recording.frame.tolist() == [0, 1, 1, 2, 2]
     assert recording.body.tolist() == [0, 0, 1, 0, 1]
     assert recording.length == 4
-    assert (recording.xyz[2] == 1.5).all() and (recording.xyz[4] == 2.5).all() and not recording.xyz[3].any()
+    assert (
+        (recording.xyz[2] == 1.5).all()
+        and (recording.xyz[4] == 2.5).all()
+        and not recording.xyz[3].any()
+    )
 
 
 def test_empty_clips_are_listed_and_left_out(tmp_path: Path) -> None:
@@ -183,7 +197,10 @@ def test_official_splits_become_columns(tmp_path: Path) -> None:
         SPLIT.replace("0002-L, ", "0004-M,").replace("\n", "\r\n").encode()
     )
     recordings, _ = read(tmp_path)
-    sides = {r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"]) for r in recordings.values()}
+    sides = {
+        r.columns["video"]: (r.columns["cross_subject"], r.columns["cross_view"])
+        for r in recordings.values()
+    }
     assert sides == {"0002-L": ("train", ""), "0003-R": ("test", "test"), "0004-M": ("", "train")}
 
 
@@ -194,7 +211,13 @@ def test_part_two_names_its_subject_and_its_own_split_files(tmp_path: Path) -> N
     recordings, _ = read(tmp_path)
     assert list(recordings) == ["A003N012V003C001L001"]
     columns = recordings["A003N012V003C001L001"].columns
-    assert columns == {"video": "A03N12-R", "view": "R", "camera": 3, "subject": 12, "cross_subject": "train"}
+    assert columns == {
+        "video": "A03N12-R",
+        "view": "R",
+        "camera": 3,
+        "subject": 12,
+        "cross_subject": "train",
+    }
 
 
 @pytest.mark.parametrize(
@@ -211,14 +234,18 @@ def test_part_two_names_its_subject_and_its_own_split_files(tmp_path: Path) -> N
         ("", 1, "one for training and one for validation"),
     ],
 )
-def test_bad_split_files_are_named(tmp_path: Path, content: str, line: int | None, expected: str) -> None:
+def test_bad_split_files_are_named(
+    tmp_path: Path, content: str, line: int | None, expected: str
+) -> None:
     put(tmp_path, "0002-L", frames(3), "1,1,3,2\n")
     (tmp_path / "cross-view.txt").write_text(content)
     (error,) = pku.survey(tmp_path, Source(25)).errors
     assert (error.path, error.line, error.expected) == (tmp_path / "cross-view.txt", line, expected)
 
 
-def test_files_lie_anywhere_and_their_first_line_tells_labels_from_positions(tmp_path: Path) -> None:
+def test_files_lie_anywhere_and_their_first_line_tells_labels_from_positions(
+    tmp_path: Path,
+) -> None:
     put(tmp_path, "0002-L", frames(3), "1,1,3,2\n", ("a", "b"))
     (tmp_path / "a" / "0002-L.txt").rename(tmp_path / "a" / "0002-L.skeleton")
     assert list(read(tmp_path)[0]) == ["F002V001C001L001"]
@@ -273,7 +300,9 @@ def test_a_class_beyond_the_set_is_named(tmp_path: Path, action: int) -> None:
         (2, lambda row: "", "0 numbers"),
     ],
 )
-def test_a_bad_line_of_positions_is_named(tmp_path: Path, line: int, change: object, found: str) -> None:
+def test_a_bad_line_of_positions_is_named(
+    tmp_path: Path, line: int, change: object, found: str
+) -> None:
     put(tmp_path, "0002-L", frames(3), "1,1,3,2\n")
     path = tmp_path / "skeleton" / "0002-L.txt"
     rows = path.read_text().splitlines()
@@ -293,7 +322,9 @@ def test_numbers_of_any_spacing_and_crlf_are_read(tmp_path: Path) -> None:
     assert np.array_equal(recording.xyz, xyz[:, 0].astype(np.float32))
 
 
-def test_a_video_is_parsed_once_for_all_its_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_is_parsed_once_for_all_its_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(tmp_path, "0002-L", frames(30), "".join(f"{k},{k},{k + 5},2\n" for k in range(1, 21)))
     calls = []
     table = pku.text.table

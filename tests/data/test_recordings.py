@@ -76,7 +76,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             store[40]
 
 
-def test_going_through_all_equals_asking_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_through_all_equals_asking_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     items = [recording(i) for i in range(60)]
     save(tmp_path / "x.h5", items)
     monkeypatch.setattr(recordings, "BLOCK", 20)  # some recordings share a block
@@ -84,7 +86,9 @@ def test_going_through_all_equals_asking_one_by_one(tmp_path: Path, monkeypatch:
         assert all(same(a, b) for a, b in zip(store, items, strict=True))
 
 
-def test_recordings_longer_than_a_block_come_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_longer_than_a_block_come_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recordings, "BLOCK", 4)
     monkeypatch.setattr(recordings, "CHUNK", 2)
     items = [recording(i) for i in range(30)]
@@ -126,7 +130,8 @@ def test_chunks_that_are_packed_here_are_read_by_anyone(tmp_path: Path, rows: in
 
 
 def test_nothing_is_packed_by_lzf(tmp_path: Path) -> None:
-    # its output depends on what memory held before: the same recordings gave other bytes, now and then
+    # its output depends on what memory held before: the same recordings gave other bytes, now and
+    # then
     save(tmp_path / "x.h5", [recording(0)])
     packers: set[str | None] = set()
     with h5py.File(tmp_path / "x.h5") as file:
@@ -144,7 +149,9 @@ def _rows(i: int, count: int) -> dict[str, Any]:
     }
 
 
-def test_what_is_held_does_not_grow_with_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_does_not_grow_with_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(recordings, "BLOCK", 1024)
     held: list[int] = []
     flush = recordings._Rows.flush
@@ -190,7 +197,9 @@ def test_plain_h5py_reads_it_in_four_lines(tmp_path: Path) -> None:
         ([recording(1, **{**_rows(1, 3), "length": 2})], "out of order; expected 0 to 1"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_leaves_no_file(tmp_path: Path, items: list[Recording], message: str) -> None:
+def test_what_does_not_fit_is_refused_and_leaves_no_file(
+    tmp_path: Path, items: list[Recording], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         save(tmp_path / "x.h5", items)
     assert list(tmp_path.iterdir()) == []
@@ -215,5 +224,10 @@ def test_an_error_says_file_line_found_and_expected_and_survives_pickling() -> N
     error = RecordingError(Path("a/b.txt"), 7, "'x'", "a number")
     assert str(error) == "a/b.txt, line 7: found 'x'; expected a number"
     copy = pickle.loads(pickle.dumps(error))
-    assert (copy.path, copy.line, copy.found, copy.expected) == (Path("a/b.txt"), 7, "'x'", "a number")
+    assert (copy.path, copy.line, copy.found, copy.expected) == (
+        Path("a/b.txt"),
+        7,
+        "'x'",
+        "a number",
+    )
     assert str(RecordingError(Path("c"), None, "none", "one")) == "c: found none; expected one"

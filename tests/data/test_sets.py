@@ -19,7 +19,9 @@ def test_the_paper_s_budget_holds_unless_a_set_says_otherwise() -> None:
     assert plain.without == [] and plain.missing == "none" and plain.splits == {}
 
 
-@pytest.mark.parametrize("dataset", sorted(path.stem for path in (ROOT / "datasets").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "dataset", sorted(path.stem for path in (ROOT / "datasets").glob("*.yaml"))
+)
 def test_every_set_of_the_parameters_can_be_used(dataset: str) -> None:
     found = PROJECT.dataset(dataset)
     Augment().without(found.without)

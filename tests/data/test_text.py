@@ -45,18 +45,37 @@ def test_tokens_are_those_of_split_line_by_line() -> None:
     assert found > 1000
 
 
-@pytest.mark.parametrize("token", ["1,", "1/2", "1_0", "0x19", "nan(1)", "1\x00", "1\x0b2", "1\r2", "nani", "1d5"])
+@pytest.mark.parametrize(
+    "token", ["1,", "1/2", "1_0", "0x19", "nan(1)", "1\x00", "1\x0b2", "1\r2", "nani", "1d5"]
+)
 def test_bytes_that_no_number_has_are_seen(token: str) -> None:
     assert text.tokens(f"1 {token} 2\n3".encode()) is None
 
 
 def test_any_tokens_are_converted_and_as_python_does_it() -> None:
-    words = ["1", "-0", ".5", "5.", "1e5", "1E-05", "007", "nan", "-INF", "infinity", "1e-400", "1e400", "1e39", "0.1"]
+    words = [
+        "1",
+        "-0",
+        ".5",
+        "5.",
+        "1e5",
+        "1E-05",
+        "007",
+        "nan",
+        "-INF",
+        "infinity",
+        "1e-400",
+        "1e400",
+        "1e39",
+        "0.1",
+    ]
     tokens = text.tokens(" ".join(words).encode())
     assert tokens is not None
     ours = tokens.floats(np.arange(0, len(words), 2), 2)
     assert ours is not None and ours.shape == (7, 2) and ours.dtype == np.float32
-    assert np.array_equal(ours.ravel(), text.single(np.array([float(word) for word in words])), equal_nan=True)
+    assert np.array_equal(
+        ours.ravel(), text.single(np.array([float(word) for word in words])), equal_nan=True
+    )
     assert np.signbit(ours[0, 1])
     whole = tokens.integers(np.array([0, 1, 6]))
     assert whole is not None and whole.tolist() == [1, 0, 7] and whole.dtype == np.int64
@@ -115,6 +134,9 @@ def test_a_table_is_read_and_refused_alike_at_once_and_line_by_line(
             assert fast == slow
             errors += 1
         else:
-            assert np.array_equal(fast, slow, equal_nan=True) and fast.dtype == slow.dtype == np.float32
+            assert (
+                np.array_equal(fast, slow, equal_nan=True)
+                and fast.dtype == slow.dtype == np.float32
+            )
             arrays += 1
     assert arrays > 15 and errors > 8

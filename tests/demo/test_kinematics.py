@@ -40,7 +40,9 @@ def test_no_joint_jumps_within_an_action(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(ACTIONS) - {"kick", "jump", "march", "hug", "push"}))
 def test_feet_stay_planted_where_the_action_is_one_of_the_arms(name: str) -> None:
     xyz = _perform(name)
-    np.testing.assert_allclose(xyz[:, ANKLES], np.broadcast_to(xyz[:1, ANKLES], (FRAMES, 2, 3)), atol=0.03)
+    np.testing.assert_allclose(
+        xyz[:, ANKLES], np.broadcast_to(xyz[:1, ANKLES], (FRAMES, 2, 3)), atol=0.03
+    )
 
 
 def test_sitting_down_and_standing_up_are_one_movement_in_opposite_time() -> None:
@@ -56,7 +58,9 @@ def test_the_leading_side_moves_and_the_other_hangs() -> None:
 
 def test_left_and_right_performances_mirror_each_other() -> None:
     mirror = list(skeleton.load("kinect_v2").mirror)
-    np.testing.assert_allclose(_perform("throw", side=0), _perform("throw", side=1)[:, mirror] * (-1, 1, 1), atol=1e-9)
+    np.testing.assert_allclose(
+        _perform("throw", side=0), _perform("throw", side=1)[:, mirror] * (-1, 1, 1), atol=1e-9
+    )
 
 
 def test_people_have_the_right_hand_at_positive_x_and_the_head_on_top() -> None:

@@ -79,7 +79,9 @@ def ntu_files(ntu_folder: Path) -> dict[str, File]:
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def test_there_are_ten_actions_or_more_and_two_or_more_of_two_people() -> None:
@@ -89,17 +91,23 @@ def test_there_are_ten_actions_or_more_and_two_or_more_of_two_people() -> None:
     assert len(set(PKU_ACTIONS)) == len(PKU_ACTIONS) == 8 and 2 <= len(shared) < 8
 
 
-def test_every_ntu_file_obeys_the_grammar_and_is_as_long_as_told(ntu_files: dict[str, File]) -> None:
+def test_every_ntu_file_obeys_the_grammar_and_is_as_long_as_told(
+    ntu_files: dict[str, File],
+) -> None:
     assert len(ntu_files) == 12 * 3
     lengths = [len(file.ids) for file in ntu_files.values()]
     assert min(lengths) >= TINY.shortest and max(lengths) <= TINY.longest
 
 
 def test_ntu_names_cover_subjects_cameras_setups_and_actions(ntu_files: dict[str, File]) -> None:
-    matches = [re.fullmatch(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", name) for name in ntu_files]
+    matches = [
+        re.fullmatch(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", name) for name in ntu_files
+    ]
     fields = [[int(part) for part in match.groups()] for match in matches if match]
     assert len(fields) == len(ntu_files)
-    setups, cameras, subjects, replications, actions = (set(column) for column in zip(*fields, strict=True))
+    setups, cameras, subjects, replications, actions = (
+        set(column) for column in zip(*fields, strict=True)
+    )
     assert len(setups) >= 2 and cameras == {1, 2, 3} and replications == {1}
     assert subjects == set(SUBJECTS[:3]) and actions == set(range(1, 13))
 
@@ -120,12 +128,18 @@ def test_tracking_ids_cannot_be_told_apart_as_doubles(ntu_files: dict[str, File]
     assert pairs >= 9
 
 
-def test_people_are_in_front_of_the_camera_and_their_pixels_agree(ntu_files: dict[str, File]) -> None:
+def test_people_are_in_front_of_the_camera_and_their_pixels_agree(
+    ntu_files: dict[str, File],
+) -> None:
     for file in ntu_files.values():
         joints = file.numbers
         assert (joints[..., 2] > 0.5).all()
         people = joints[joints[:, 0, 2] < 4.1]
-        assert (np.abs(people[..., 0]) < 3).all() and (people[..., 3] > 0).all() and (people[..., 3] < 512).all()
+        assert (
+            (np.abs(people[..., 0]) < 3).all()
+            and (people[..., 3] > 0).all()
+            and (people[..., 3] < 512).all()
+        )
         x, z, column = joints[..., 0], joints[..., 2], joints[..., 3]
         np.testing.assert_allclose(column, 256 + 365 * x / z, atol=0.2)
         norm = np.linalg.norm(joints[..., 7:11], axis=-1)
@@ -142,12 +156,16 @@ def test_sensor_faults_occur_as_often_as_told(tmp_path: Path) -> None:
     faults = replace(TINY, subjects=2, dropout=0.5, phantom=1.0, reorder=1.0)
     counts = write_ntu(tmp_path / "faulty", faults)
     assert counts["phantoms"] == counts["recordings"] == 24 and counts["frames_without_body"] > 0
-    files = {path.stem: read_strictly(path) for path in sorted((tmp_path / "faulty").glob("*.skeleton"))}
+    files = {
+        path.stem: read_strictly(path) for path in sorted((tmp_path / "faulty").glob("*.skeleton"))
+    }
     lost = turned = 0
     for name, file in files.items():
         seen = Counter(number for frame in file.ids for number in frame)
         assert min(seen.values()) < 10, f"{name}: a phantom is short"
-        lost += ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 2 and seen.most_common(2)[1][1] < len(file.ids)
+        lost += ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 2 and seen.most_common(2)[1][
+            1
+        ] < len(file.ids)
         turned += len({tuple(frame) for frame in file.ids if len(frame) == 2}) > 1
     assert lost >= 3 and turned >= 3
 
@@ -180,7 +198,9 @@ def test_without_noise_bones_keep_their_length_in_the_file(tmp_path: Path) -> No
 def test_noise_is_worst_at_the_ends_of_limbs(ntu_files: dict[str, File]) -> None:
     jitter = np.zeros(25)
     for name, file in ntu_files.items():
-        if ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 1 and {len(frame) for frame in file.ids} == {1}:
+        if ACTIONS[NTU_ACTIONS[int(name[-3:]) - 1]].people == 1 and {
+            len(frame) for frame in file.ids
+        } == {1}:
             jitter += np.abs(np.diff(file.numbers[..., :3], n=3, axis=0)).mean((0, 2))
     assert jitter[[7, 11, 15, 19]].min() > 1.5 * jitter[[0, 1, 20]].max()
 
@@ -197,7 +217,10 @@ def test_pku_videos_hold_150_numbers_a_line_and_labels_within(pku_folder: Path) 
         absent = (frames == 0).all((2, 3))
         assert (absent | (frames != 0).any(-1).all(-1)).all(), "a body is whole or absent"
         alone, together = alone + absent[:, 1].sum(), together + (~absent[:, 1]).sum()
-        rows = [[int(v) for v in row.split(",")] for row in (pku_folder / "label" / f"{stem}.txt").read_text().split()]
+        rows = [
+            [int(v) for v in row.split(",")]
+            for row in (pku_folder / "label" / f"{stem}.txt").read_text().split()
+        ]
         assert sorted(row[0] for row in rows) == list(range(1, 9))
         for _, first, last, confidence in rows:
             assert 1 <= first < last <= len(lines) and last - first >= 20 and confidence in (1, 2)
@@ -210,19 +233,28 @@ def test_pku_splits_name_every_video_once_under_the_misspelt_header(pku_folder: 
     stems = {path.stem for path in (pku_folder / "skeleton").glob("*.txt")}
     for name in ("cross-subject", "cross-view"):
         lines = (pku_folder / "split" / f"{name}.txt").read_text().splitlines()
-        assert lines[0] == "Training videos:" and lines[2] == "Validataion videos:" and len(lines) == 4
-        train, test = ({stem for stem in line.replace(" ", "").split(",") if stem} for line in (lines[1], lines[3]))
+        assert (
+            lines[0] == "Training videos:" and lines[2] == "Validataion videos:" and len(lines) == 4
+        )
+        train, test = (
+            {stem for stem in line.replace(" ", "").split(",") if stem}
+            for line in (lines[1], lines[3])
+        )
         assert train | test == stems and not train & test and len(train) == 2 * len(test)
 
 
-def test_folders_say_what_they_are_and_name_their_classes(ntu_folder: Path, pku_folder: Path) -> None:
+def test_folders_say_what_they_are_and_name_their_classes(
+    ntu_folder: Path, pku_folder: Path
+) -> None:
     for folder, names in ((ntu_folder, NTU_ACTIONS), (pku_folder, PKU_ACTIONS)):
         assert (folder / "classes.txt").read_text().splitlines() == names
         readme = (folder / "README.txt").read_text()
         assert "demonstration" in readme and "no measurement of people" in readme
 
 
-def test_same_seed_same_bytes_and_other_seed_other_bytes(ntu_folder: Path, pku_folder: Path, tmp_path: Path) -> None:
+def test_same_seed_same_bytes_and_other_seed_other_bytes(
+    ntu_folder: Path, pku_folder: Path, tmp_path: Path
+) -> None:
     for write, first in ((write_ntu, ntu_folder), (write_pku, pku_folder)):
         write(tmp_path / "again" / first.name, TINY)
         assert _bytes(tmp_path / "again" / first.name) == _bytes(first)
@@ -255,7 +287,9 @@ def test_a_folder_of_other_files_is_never_emptied(tmp_path: Path) -> None:
     assert mine.read_text() == "0\n"
 
 
-@pytest.mark.parametrize(("field", "value"), [("subjects", 31), ("views", 0), ("noise", -1.0), ("shortest", 80)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("subjects", 31), ("views", 0), ("noise", -1.0), ("shortest", 80)]
+)
 def test_values_out_of_range_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"synthesize\.{field}: found {value}, expected"):
         Synthesize(**{field: value})  # type: ignore[arg-type]  # a wrong value is the point
@@ -264,7 +298,9 @@ def test_values_out_of_range_are_named(field: str, value: float) -> None:
 def _clips(recordings: list[Recording]) -> tuple[np.ndarray, np.ndarray]:
     bones = skeleton.load("kinect_v2")
     made = [clips.frame50(recording, bones, 2, clips.Prepare()) for recording in recordings]
-    return np.stack([clip.ravel() for clip in made if clip is not None]), np.array([r.label for r in recordings])
+    return np.stack([clip.ravel() for clip in made if clip is not None]), np.array(
+        [r.label for r in recordings]
+    )
 
 
 def _ridge(recordings: list[Recording], train: np.ndarray) -> float:
@@ -272,7 +308,9 @@ def _ridge(recordings: list[Recording], train: np.ndarray) -> float:
     x, y = _clips(recordings)
     assert len(x) == len(y), "no recording of the demonstration is empty"
     assert 0.6 < train.mean() < 0.75
-    return float((RidgeClassifier(alpha=1.0).fit(x[train], y[train]).predict(x[~train]) == y[~train]).mean())
+    return float(
+        (RidgeClassifier(alpha=1.0).fit(x[train], y[train]).predict(x[~train]) == y[~train]).mean()
+    )
 
 
 @pytest.mark.slow
@@ -282,7 +320,11 @@ def test_ridge_on_ntu_coordinates_is_neither_trivial_nor_impossible(tmp_path: Pa
     survey = ntu.survey(tmp_path / "demo", Source(joints=25, class_count=len(NTU_ACTIONS)))
     assert not survey.errors
     recordings = [recording for job in survey.jobs for recording in ntu.read(job).recordings]
-    assert 0.4 < _ridge(recordings, np.array([r.columns["subject"] in XSUB for r in recordings])) < 0.85
+    assert (
+        0.4
+        < _ridge(recordings, np.array([r.columns["subject"] in XSUB for r in recordings]))
+        < 0.85
+    )
     cameras = np.array([r.columns["camera"] != 1 for r in recordings])
     assert 0.4 < _ridge(recordings, cameras) < 0.85
 
@@ -295,7 +337,11 @@ def test_ridge_on_pku_coordinates_is_neither_trivial_nor_impossible(tmp_path: Pa
     assert not survey.errors
     recordings = [recording for job in survey.jobs for recording in pku.read(job).recordings]
     assert len(recordings) == counts["instances"]
-    assert 0.4 < _ridge(recordings, np.array([r.columns["cross_subject"] == "train" for r in recordings])) < 0.85
+    assert (
+        0.4
+        < _ridge(recordings, np.array([r.columns["cross_subject"] == "train" for r in recordings]))
+        < 0.85
+    )
 
 
 def test_the_demonstrations_classes_are_listed_by_the_names_they_are_written_under() -> None:

@@ -38,7 +38,9 @@ COMPILING = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:Depreca
 def clips(n: int, seed: int = 3) -> Tensor:
     """Clips of one and of two people in turns."""
     generator = Generator().manual_seed(seed)
-    x = torch.randn(n, *SHAPE, generator=generator).cumsum(dim=2) * torch.rand(n, 1, 1, 1, 1, generator=generator)
+    x = torch.randn(n, *SHAPE, generator=generator).cumsum(dim=2) * torch.rand(
+        n, 1, 1, 1, 1, generator=generator
+    )
     x[::2, ..., 1] = 0
     return x
 
@@ -78,10 +80,14 @@ def teacher(lively: Lively, tmp_path_factory: pytest.TempPathFactory) -> Bluepri
 
 
 @pytest.mark.slow
-def test_every_network_and_form_is_a_row_of_figures(student: Blueprint, test: Clips, tmp_path: Path) -> None:
+def test_every_network_and_form_is_a_row_of_figures(
+    student: Blueprint, test: Clips, tmp_path: Path
+) -> None:
     rows, missing = device.measure([student], clips(24, seed=2), test, tmp_path, HOW)
     assert missing == []
-    assert [(row["model"], row["form"]) for row in rows] == [("student", form) for form in HOW.forms]
+    assert [(row["model"], row["form"]) for row in rows] == [
+        ("student", form) for form in HOW.forms
+    ]
     network = student.load()
     expected = evaluation.forward(network, test.x).numpy()
     eager, exact, eight = rows
@@ -95,8 +101,15 @@ def test_every_network_and_form_is_a_row_of_figures(student: Blueprint, test: Cl
     for row in (eager, exact):
         assert row["accuracy"] == evaluation.score(expected, test.labels.numpy())["accuracy"]
         assert row["agreement"] == 100
-    assert eager["largest_difference"] == 0 < exact["largest_difference"] < 1e-3 < eight["largest_difference"]
-    assert exact["import_bytes"] == eight["import_bytes"] < eager["import_bytes"] / 2  # without torch
+    assert (
+        eager["largest_difference"]
+        == 0
+        < exact["largest_difference"]
+        < 1e-3
+        < eight["largest_difference"]
+    )
+    # without torch
+    assert exact["import_bytes"] == eight["import_bytes"] < eager["import_bytes"] / 2
     assert {path.name for path in tmp_path.iterdir()} == {"student.onnx", "student.int8.onnx"}
     files = [student.weights, tmp_path / "student.onnx", tmp_path / "student.int8.onnx"]
     assert [row["file_bytes"] for row in rows] == [file.stat().st_size for file in files]
@@ -104,11 +117,19 @@ def test_every_network_and_form_is_a_row_of_figures(student: Blueprint, test: Cl
     assert eight["accuracy"] == evaluation.score(found, test.labels.numpy())["accuracy"]
 
 
-def test_the_same_weights_are_the_same_network(student: Blueprint, teacher: Blueprint, test: Clips) -> None:
+def test_the_same_weights_are_the_same_network(
+    student: Blueprint, teacher: Blueprint, test: Clips
+) -> None:
     for blueprint, parts in ((student, ["student"]), (teacher, ["first", "second", "classifier"])):
         network = blueprint.load()
-        assert not network.training and not any(weight.requires_grad for weight in network.parameters())
-        held = {"student": network} if parts == ["student"] else {name: getattr(network, name) for name in parts}
+        assert not network.training and not any(
+            weight.requires_grad for weight in network.parameters()
+        )
+        held = (
+            {"student": network}
+            if parts == ["student"]
+            else {name: getattr(network, name) for name in parts}
+        )
         again = blueprint.weights.with_name("again.safetensors")
         training.save_weights(again, **held)
         assert again.read_bytes() == blueprint.weights.read_bytes()
@@ -119,9 +140,13 @@ def test_the_same_weights_are_the_same_network(student: Blueprint, teacher: Blue
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_takes_what_a_form_takes(teacher: Blueprint, test: Clips, tmp_path: Path) -> None:
+def test_a_process_of_its_own_takes_what_a_form_takes(
+    teacher: Blueprint, test: Clips, tmp_path: Path
+) -> None:
     small = device.memory("eager", teacher, tmp_path, test.x[:1], threads=1)
-    many = device.memory("compact", teacher, tmp_path, test.x[:1].repeat(1, 1, 400, 1, 1), threads=1)
+    many = device.memory(
+        "compact", teacher, tmp_path, test.x[:1].repeat(1, 1, 400, 1, 1), threads=1
+    )
     assert small["import_bytes"] == many["import_bytes"] > 50e6
     assert 0 < small["peak_bytes"] < many["peak_bytes"]
 
@@ -139,7 +164,10 @@ def test_the_clip_that_is_weighed_has_the_most_people(
     monkeypatch.setattr(footprint, "of_imports", lambda library, threads: 70)
     monkeypatch.setattr(footprint, "peak", peak)
     x = clips(4)
-    assert device.memory("onnx_int8", student, tmp_path, x, 1) == {"peak_bytes": 30, "import_bytes": 70}
+    assert device.memory("onnx_int8", student, tmp_path, x, 1) == {
+        "peak_bytes": 30,
+        "import_bytes": 70,
+    }
     assert device.memory("eager", student, tmp_path, x, 1) == {"peak_bytes": 30, "import_bytes": 70}
     (of_file, clip), (of_torch, _) = seen
     assert (of_file.file, of_file.blueprint) == (tmp_path / "student.int8.onnx", None)
@@ -157,9 +185,13 @@ def test_a_process_of_its_own_finds_the_package_from_any_folder(
 
 
 def test_a_process_that_fails_is_named_with_its_last_word(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"onnx_fp32, .*: ended with status 1: FileNotFoundError: .*gone.onnx"):
+    with pytest.raises(
+        RuntimeError, match=r"onnx_fp32, .*: ended with status 1: FileNotFoundError: .*gone.onnx"
+    ):
         np.save(tmp_path / "clip.npy", clips(1)[0].numpy())
-        footprint.peak(footprint.Task("onnx_fp32", 1, tmp_path / "gone.onnx", None, tmp_path / "clip.npy"))
+        footprint.peak(
+            footprint.Task("onnx_fp32", 1, tmp_path / "gone.onnx", None, tmp_path / "clip.npy")
+        )
 
 
 def test_a_clip_with_other_logits_is_an_error_that_names_it() -> None:
@@ -171,7 +203,10 @@ def test_a_clip_with_other_logits_is_an_error_that_names_it() -> None:
     found[1, 0] += 0.0009  # and 1 the least
     device.agree(found, expected, names, 1e-3, "student onnx_fp32")
     found[2, 0] -= 0.0041
-    with pytest.raises(ExportError, match="student onnx_fp32: clip c: found logits that are 0.001 of .*at most 0.001"):
+    with pytest.raises(
+        ExportError,
+        match="student onnx_fp32: clip c: found logits that are 0.001 of .*at most 0.001",
+    ):
         device.agree(found, expected, names, 1e-3, "student onnx_fp32")
     found[1, 1] = np.nan
     with pytest.raises(ExportError, match="clip b: found logits that are nan"):
@@ -195,7 +230,9 @@ def test_a_form_that_says_something_else_stops_the_measuring(
 
 
 @pytest.mark.slow
-def test_a_graph_of_one_size_of_batch_is_an_error(student: Blueprint, test: Clips, tmp_path: Path) -> None:
+def test_a_graph_of_one_size_of_batch_is_an_error(
+    student: Blueprint, test: Clips, tmp_path: Path
+) -> None:
     path = tmp_path / "student.onnx"
     edge.export(inference.compact(student.load(), SHAPE), path)
     form = forms.of_file(path)
@@ -204,7 +241,9 @@ def test_a_graph_of_one_size_of_batch_is_an_error(student: Blueprint, test: Clip
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     onnx.save(model, path)
-    with pytest.raises(ExportError, match="student onnx_fp32: found no answer to 1 clips at once, expected one: "):
+    with pytest.raises(
+        ExportError, match="student onnx_fp32: found no answer to 1 clips at once, expected one: "
+    ):
         device.any_batch(forms.of_file(path), test.x[:3], "student onnx_fp32")
     with pytest.raises(ExportError, match="found 1 answers to 2 clips at once, expected 2"):
         device.any_batch(lambda x: torch.zeros(1, CLASSES), test.x[:3], "student onnx_fp32")
@@ -223,7 +262,9 @@ def test_every_clip_has_its_turn(test: Clips) -> None:
     assert torch.equal(torch.cat(seen), torch.cat([test.x, test.x[:2]]))
 
 
-def test_without_the_extra_an_onnx_form_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_an_onnx_form_is_an_error_that_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     HOW.check()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ExportError) as caught:
@@ -242,7 +283,9 @@ def test_forms_in_torch_do_without_the_extra(
         for name in [name for name in sys.modules if name.split(".")[0] == package]:
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(device, "memory", lambda *told: {"peak_bytes": 1, "import_bytes": 2})
-    rows, missing = device.measure([student], test.x, test, tmp_path, replace(HOW, forms=["eager", "compact"]))
+    rows, missing = device.measure(
+        [student], test.x, test, tmp_path, replace(HOW, forms=["eager", "compact"])
+    )
     assert [row["form"] for row in rows] == ["eager", "compact"] and missing == []
     assert list(tmp_path.iterdir()) == []
 
@@ -267,7 +310,9 @@ def test_a_network_whose_compiled_form_is_not_asked_for_is_said_to_be_left_out(
     how = replace(HOW, forms=["eager", "compiled"], compiled=["teacher"])
     rows, missing = device.measure([student], test.x, test, tmp_path, how)
     assert [row["form"] for row in rows] == ["eager"]
-    assert missing == [{"model": "student", "form": "compiled", "reason": "export.compiled does not name it"}]
+    assert missing == [
+        {"model": "student", "form": "compiled", "reason": "export.compiled does not name it"}
+    ]
 
 
 @pytest.mark.slow
@@ -301,7 +346,9 @@ def test_a_compiled_form_says_the_same_of_one_person_and_of_two(
     assert missing == {} and isinstance(made["compiled"], torch._dynamo.OptimizedModule)
     with torch.no_grad():
         found = device.answers(made["compiled"], test.x, 1)
-    device.agree(found, evaluation.forward(student.load(), test.x).numpy(), test.names, 1e-3, "compiled")
+    device.agree(
+        found, evaluation.forward(student.load(), test.x).numpy(), test.names, 1e-3, "compiled"
+    )
 
 
 def test_only_the_networks_that_are_named_are_compiled() -> None:
@@ -313,8 +360,14 @@ def test_only_the_networks_that_are_named_are_compiled() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"forms": ["onnx"]}, "export.forms: found 'onnx', expected some of eager, compact, compiled, onnx_fp32"),
-        ({"compiled": ["encoder"]}, "export.compiled: found 'encoder', expected some of teacher, student"),
+        (
+            {"forms": ["onnx"]},
+            "export.forms: found 'onnx', expected some of eager, compact, compiled, onnx_fp32",
+        ),
+        (
+            {"compiled": ["encoder"]},
+            "export.compiled: found 'encoder', expected some of teacher, student",
+        ),
         ({"repeats": 0}, "export.repeats: found 0, expected 1 or more"),
         ({"threads": 0}, "export.threads: found 0, expected 1 or more"),
         ({"calibration": 0}, "export.calibration: found 0, expected 1 or more"),

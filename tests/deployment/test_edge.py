@@ -29,9 +29,13 @@ Lively = Callable[[nn.Module, Tensor], None]
 
 
 def clips(n: int, seed: int = 3) -> Tensor:
-    """Clips of every size, of which one in two lacks the second body, one in three the first, and some both."""
+    """Clips of every size, of which one in two lacks the second body, one in three the first, and
+    some both.
+    """
     generator = Generator().manual_seed(seed)
-    x = torch.randn(n, *SHAPE, generator=generator).cumsum(dim=2) * torch.rand(n, 1, 1, 1, 1, generator=generator)
+    x = torch.randn(n, *SHAPE, generator=generator).cumsum(dim=2) * torch.rand(
+        n, 1, 1, 1, 1, generator=generator
+    )
     x[::2, ..., 1] = 0
     x[1::3, ..., 0] = 0
     return x
@@ -62,7 +66,9 @@ class Exported:
 
 
 @pytest.fixture(scope="module", params=["student", "teacher"])
-def exported(request: pytest.FixtureRequest, lively: Lively, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(
+    request: pytest.FixtureRequest, lively: Lively, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
     network = student(lively) if request.param == "student" else teacher(lively)
     folder = tmp_path_factory.mktemp(request.param)
     paths = Exported(network, folder / "fp32.onnx", folder / "deeper" / "int8.onnx")
@@ -72,7 +78,9 @@ def exported(request: pytest.FixtureRequest, lively: Lively, tmp_path_factory: p
 
 
 @pytest.mark.slow
-def test_the_graph_agrees_with_torch_on_every_clip_in_batches_of_any_size(exported: Exported) -> None:
+def test_the_graph_agrees_with_torch_on_every_clip_in_batches_of_any_size(
+    exported: Exported,
+) -> None:
     x = clips(11)
     expected = exported.network(x).detach().numpy()
     assert expected.std(axis=0).min() > 1e-3
@@ -86,7 +94,9 @@ def test_the_graph_agrees_with_torch_on_every_clip_in_batches_of_any_size(export
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - {"stgcn"}))
-def test_a_teacher_of_another_backbone_agrees_as_well(backbone: str, lively: Lively, tmp_path: Path) -> None:
+def test_a_teacher_of_another_backbone_agrees_as_well(
+    backbone: str, lively: Lively, tmp_path: Path
+) -> None:
     network = teacher(lively, backbone)
     edge.export(inference.compact(network, SHAPE), tmp_path / "teacher.onnx")
     x = clips(11)
@@ -111,7 +121,11 @@ def test_eight_bits_give_nearly_the_same_and_the_large_file_is_half(exported: Ex
         assert ((quantised.logits(x, size) - found).std(axis=0) < 0.2 * expected.std(axis=0)).all()
     kinds = [node.op_type for node in onnx.load(exported.int8).graph.node]
     assert "QuantizeLinear" in kinds and "Conv" in kinds
-    weights = [w for w in onnx.load(exported.int8).graph.initializer if w.data_type == onnx.TensorProto.INT8]
+    weights = [
+        w
+        for w in onnx.load(exported.int8).graph.initializer
+        if w.data_type == onnx.TensorProto.INT8
+    ]
     assert sum(len(w.dims) == 4 for w in weights) == kinds.count("Conv")
     if isinstance(exported.network, Teacher):
         assert exported.int8.stat().st_size < 0.6 * exported.fp32.stat().st_size
@@ -123,7 +137,10 @@ def test_a_file_says_what_it_takes_and_nothing_of_who_made_it(exported: Exported
         model = onnx.load(path)
         onnx.checker.check_model(model)
         (taken,), (given,) = model.graph.input, model.graph.output
-        shapes = [[d.dim_value or d.dim_param for d in v.type.tensor_type.shape.dim] for v in (taken, given)]
+        shapes = [
+            [d.dim_value or d.dim_param for d in v.type.tensor_type.shape.dim]
+            for v in (taken, given)
+        ]
         assert (taken.name, given.name) == ("clips", "logits")
         assert shapes[0][1:] == list(SHAPE) and shapes[1][1:] == [5]
         assert isinstance(shapes[0][0], str)
@@ -139,7 +156,12 @@ def test_the_same_network_is_the_same_bytes_and_stays_as_it_was_without_a_word(
     before = {key: value.clone() for key, value in network.state_dict().items()}
     for name in ("a", "b"):
         edge.export(network, tmp_path / f"{name}.onnx")
-        edge.quantise(tmp_path / f"{name}.onnx", tmp_path / f"{name}.int8.onnx", clips(20).numpy(), batch_size=7)
+        edge.quantise(
+            tmp_path / f"{name}.onnx",
+            tmp_path / f"{name}.int8.onnx",
+            clips(20).numpy(),
+            batch_size=7,
+        )
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert capfd.readouterr() == ("", "")
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
@@ -179,7 +201,9 @@ def test_without_the_extra_one_line_says_how_to_get_it(
     assert not edge.available()
     tries: dict[str, Callable[[], object]] = {
         "onnx": lambda: edge.export(inference.compact(student(lively), SHAPE), tmp_path / "a.onnx"),
-        "onnxscript": lambda: edge.export(inference.compact(student(lively), SHAPE), tmp_path / "a.onnx"),
+        "onnxscript": lambda: edge.export(
+            inference.compact(student(lively), SHAPE), tmp_path / "a.onnx"
+        ),
         "onnxruntime": lambda: edge.Session(tmp_path / "a.onnx"),
     }
     with pytest.raises(edge.MissingExtra) as error:

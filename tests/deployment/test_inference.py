@@ -74,7 +74,9 @@ def skip(net: nn.Module, absent: str) -> None:
 
 @pytest.mark.parametrize("absent", ["computed", "skipped"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_logits_are_those_of_the_network(name: str, absent: str, build: Build, generator: Generator) -> None:
+def test_the_logits_are_those_of_the_network(
+    name: str, absent: str, build: Build, generator: Generator
+) -> None:
     net = build(name)
     skip(net, absent)
     found = inference.compact(net, SHAPE)
@@ -114,7 +116,9 @@ def test_the_network_stays_as_it_is(build: Build, generator: Generator) -> None:
 
 
 @pytest.mark.parametrize("name", ["student", "teacher"])
-def test_sixteen_bit_encoders_give_nearly_the_same(name: str, build: Build, generator: Generator) -> None:
+def test_sixteen_bit_encoders_give_nearly_the_same(
+    name: str, build: Build, generator: Generator
+) -> None:
     net = build(name)
     x = clips(generator)
     found, expected = inference.compact(net, SHAPE, torch.bfloat16)(x), net(x).detach()
@@ -126,7 +130,9 @@ def test_sixteen_bit_encoders_give_nearly_the_same(name: str, build: Build, gene
 @pytest.mark.parametrize("shape", [(3, 8, 20, 2), (3, 9, 19, 2), (2, 9, 20, 2), (3, 9, 20, 1)])
 def test_clips_of_another_shape_are_an_error_that_names_both(shape: tuple[int, ...]) -> None:
     found = inference.compact(student(), SHAPE)
-    with pytest.raises(ValueError, match=r"clips: found \(C, T, V, M\) = .*, expected \(3, 9, 20, 2\)") as error:
+    with pytest.raises(
+        ValueError, match=r"clips: found \(C, T, V, M\) = .*, expected \(3, 9, 20, 2\)"
+    ) as error:
         found(torch.zeros(1, *shape))
     assert str(shape) in str(error.value)
 
@@ -151,13 +157,17 @@ with torch.no_grad():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("absent", ["computed", "skipped"])
-def test_it_can_be_exported_for_any_batch_whoever_is_there(absent: str, build: Build, generator: Generator) -> None:
+def test_it_can_be_exported_for_any_batch_whoever_is_there(
+    absent: str, build: Build, generator: Generator
+) -> None:
     net = build("student")
     skip(net, absent)
     found: Compact = inference.compact(net, SHAPE)
     with torch.no_grad():
         example = torch.ones(2, *SHAPE)
-        graph = torch.export.export(found, (example,), dynamic_shapes=({0: torch.export.Dim("N")},)).module()
+        graph = torch.export.export(
+            found, (example,), dynamic_shapes=({0: torch.export.Dim("N")},)
+        ).module()
         x = clips(generator)
         for part in (x, x[:1], x[3:4], x[1:3]):
             torch.testing.assert_close(graph(part), net(part), rtol=1e-4, atol=1e-5)

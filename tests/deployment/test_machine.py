@@ -21,7 +21,9 @@ def test_the_peak_holds_what_was_given_back_and_nothing_of_who_started_the_proce
     mine = np.ones(50_000_000)  # 400 MB, written to
     code = "from asma.deployment import machine; a = machine.peak_memory(); b = bytearray(b'x' * 80_000_000); del b; "
     code += "print(a, machine.peak_memory())"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     before, after = map(int, told.stdout.split())
     assert mine.nbytes < machine.peak_memory()
     assert 1_000_000 < before < 100_000_000

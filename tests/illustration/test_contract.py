@@ -56,7 +56,11 @@ def test_what_fits_may_be_shown() -> None:
         (["recordings"], [], "recordings: found"),
         (["recordings", 0, "scale"], 0, "recordings.0.scale: found '0': .* greater than 0"),
         (["recordings", 0, "colour"], "red", "recordings.0.colour: found 'red'"),
-        (["recordings", 1, "label"], 3, "1.label: found 3, expected less than 3, the number of classes"),
+        (
+            ["recordings", 1, "label"],
+            3,
+            "1.label: found 3, expected less than 3, the number of classes",
+        ),
         (["recordings", 0, "motion"], [0.1], "0.motion: found 1, expected 20 values, one a frame"),
         (
             ["recordings", 0, "xyz"],

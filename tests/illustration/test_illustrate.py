@@ -27,14 +27,22 @@ def test_a_value_that_shows_nothing_is_named(values: dict[str, Any], complaint: 
 
 def test_a_stream_that_is_not_in_the_table_says_what_to_change() -> None:
     Illustrate(stream="bone").check(["joint", "bone"])
-    with pytest.raises(ValueError, match="illustrate.stream: found 'joint', expected one of streams: bone, motion"):
+    with pytest.raises(
+        ValueError, match="illustrate.stream: found 'joint', expected one of streams: bone, motion"
+    ):
         Illustrate().check(["bone", "motion"])
 
 
 def test_the_same_arrays_are_the_same_bytes(tmp_path: Path) -> None:
-    arrays = {"names": np.array(["a", "bc"]), "values": np.arange(6.0).reshape(2, 3), "none": np.zeros((0, 4))}
+    arrays = {
+        "names": np.array(["a", "bc"]),
+        "values": np.arange(6.0).reshape(2, 3),
+        "none": np.zeros((0, 4)),
+    }
     for place in ("one", "two"):
         illustration.save(tmp_path / place / "figures.npz", arrays)
-    assert (tmp_path / "one/figures.npz").read_bytes() == (tmp_path / "two/figures.npz").read_bytes()
+    assert (tmp_path / "one/figures.npz").read_bytes() == (
+        tmp_path / "two/figures.npz"
+    ).read_bytes()
     with np.load(tmp_path / "one/figures.npz", allow_pickle=False) as file:
         assert all(np.array_equal(file[key], value) for key, value in arrays.items())

@@ -31,7 +31,9 @@ def encoder(layout: str = "kinect_v1", seed: int = 0) -> PerBody:
 
 def teacher(kind: str = "time") -> Teacher:
     first, second = encoder(seed=1), encoder(seed=2)
-    return Teacher(first, second, AlignedClassifier(first.dim, 3, Alignment(heads=2, tokens=kind)), kind)
+    return Teacher(
+        first, second, AlignedClassifier(first.dim, 3, Alignment(heads=2, tokens=kind)), kind
+    )
 
 
 @pytest.fixture
@@ -57,24 +59,37 @@ def test_the_response_is_the_mean_length_over_the_frames(maps: tuple[Tensor, Ten
             assert float(found[n, v]) == pytest.approx(sum(lengths) / 4, rel=1e-5)
 
 
-def test_weighted_frames_count_as_much_as_their_weights(maps: tuple[Tensor, Tensor], generator: Generator) -> None:
+def test_weighted_frames_count_as_much_as_their_weights(
+    maps: tuple[Tensor, Tensor], generator: Generator
+) -> None:
     weights = torch.rand(3, 4, 1, generator=generator)
     found = inside.response(maps[0], weights)
     for n in range(3):
         for v in range(5):
-            lengths = [float(weights[n, t]) * math.hypot(*maps[0][n, t, v].tolist()) for t in range(4)]
-            assert float(found[n, v]) == pytest.approx(sum(lengths) / float(weights[n].sum()), rel=1e-5)
+            lengths = [
+                float(weights[n, t]) * math.hypot(*maps[0][n, t, v].tolist()) for t in range(4)
+            ]
+            assert float(found[n, v]) == pytest.approx(
+                sum(lengths) / float(weights[n].sum()), rel=1e-5
+            )
     torch.testing.assert_close(inside.response(maps[0], 7 * weights), found)  # in any unit
-    torch.testing.assert_close(inside.response(maps[0], torch.full((3, 4, 5), 0.2)), inside.response(maps[0]))
+    torch.testing.assert_close(
+        inside.response(maps[0], torch.full((3, 4, 5), 0.2)), inside.response(maps[0])
+    )
 
 
-def test_responses_do_not_see_the_order_of_channels_and_frames_nor_their_unit(maps: tuple[Tensor, Tensor]) -> None:
+def test_responses_do_not_see_the_order_of_channels_and_frames_nor_their_unit(
+    maps: tuple[Tensor, Tensor],
+) -> None:
     found = inside.response(maps[0])
     torch.testing.assert_close(inside.response(maps[0].flip(3)), found)
     torch.testing.assert_close(inside.response(maps[0].flip(1)), found)
-    torch.testing.assert_close(inside.response(maps[0].flip(2)), found.flip(1))  # a joint takes its response along
+    # a joint takes its response along
+    torch.testing.assert_close(inside.response(maps[0].flip(2)), found.flip(1))
     shown = inside.highest_is_one(found.numpy())
-    np.testing.assert_allclose(inside.highest_is_one(inside.response(3 * maps[0]).numpy()), shown, rtol=1e-6)
+    np.testing.assert_allclose(
+        inside.highest_is_one(inside.response(3 * maps[0]).numpy()), shown, rtol=1e-6
+    )
 
 
 @torch.no_grad()
@@ -82,7 +97,10 @@ def test_responses_do_not_see_the_order_of_channels_and_frames_nor_their_unit(ma
 def test_attention_is_the_softmax_written_out(heads: int, generator: Generator) -> None:
     torch.manual_seed(0)
     layer, width = CrossAttention(8, heads), 8 // heads
-    asking, asked = torch.randn(2, 3, 8, generator=generator), torch.randn(2, 5, 8, generator=generator)
+    asking, asked = (
+        torch.randn(2, 3, 8, generator=generator),
+        torch.randn(2, 5, 8, generator=generator),
+    )
     found = inside.attention(layer, asking, asked)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
     for n in range(2):
@@ -91,7 +109,10 @@ def test_attention_is_the_softmax_written_out(heads: int, generator: Generator) 
             part = slice(head * width, (head + 1) * width)
             for s in range(3):
                 q = layer.query(asking[n, s])[part]
-                weights = [math.exp(float(q @ layer.key(token)[part]) / math.sqrt(width)) for token in asked[n]]
+                weights = [
+                    math.exp(float(q @ layer.key(token)[part]) / math.sqrt(width))
+                    for token in asked[n]
+                ]
                 for k, weight in enumerate(weights):
                     expected[k] += weight / sum(weights) / 3 / heads
         assert found[n].tolist() == pytest.approx(expected, rel=1e-4)
@@ -101,14 +122,19 @@ def test_attention_is_the_softmax_written_out(heads: int, generator: Generator) 
 def test_the_weights_are_those_the_alignment_itself_uses(generator: Generator) -> None:
     torch.manual_seed(0)
     layer = CrossAttention(8, 1)
-    asking, asked = torch.randn(2, 3, 8, generator=generator), torch.randn(2, 5, 8, generator=generator)
+    asking, asked = (
+        torch.randn(2, 3, 8, generator=generator),
+        torch.randn(2, 5, 8, generator=generator),
+    )
     by_hand = torch.einsum("ns,nsd->nd", inside.attention(layer, asking, asked), layer.value(asked))
     torch.testing.assert_close(layer(asking, asked).mean(dim=1), by_hand)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_a_preference_the_fused_response_is_the_mean_of_both(kind: str, maps: tuple[Tensor, Tensor]) -> None:
+def test_without_a_preference_the_fused_response_is_the_mean_of_both(
+    kind: str, maps: tuple[Tensor, Tensor]
+) -> None:
     classifier = AlignedClassifier(8, 3, Alignment(heads=2, tokens=kind))
     for layer in (classifier.alignment.first, classifier.alignment.second):
         nn.init.zeros_(layer.query.weight)
@@ -145,7 +171,9 @@ def test_where_all_attention_goes_is_all_that_counts(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bodies", [1, 2])
-def test_an_encoder_is_seen_as_it_is_judged(layout: str, bodies: int, generator: Generator, lively: Lively) -> None:
+def test_an_encoder_is_seen_as_it_is_judged(
+    layout: str, bodies: int, generator: Generator, lively: Lively
+) -> None:
     network, V = encoder(layout), len(skeleton.load(layout))
     x = torch.randn(3, 3, 8, V, bodies, generator=generator)
     lively(network, x)
@@ -193,7 +221,9 @@ def test_a_clip_is_seen_the_same_whoever_else_is_looked_at(
 def test_bodies_may_change_places(clips: Tensor, lively: Lively) -> None:
     network = teacher()
     lively(network, clips)
-    for found, expected in zip(inside.look(network, clips.flip(4), RUN), inside.look(network, clips, RUN), strict=True):
+    for found, expected in zip(
+        inside.look(network, clips.flip(4), RUN), inside.look(network, clips, RUN), strict=True
+    ):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -230,7 +260,9 @@ def test_few_clips_keep_their_distances(n: int) -> None:
     found = inside.in_two_dimensions(x, 1)
     assert found.shape == (n, 2)
     np.testing.assert_allclose(
-        np.linalg.norm(found[:, None] - found, axis=2), np.linalg.norm(x[:, None] - x, axis=2), atol=1e-5
+        np.linalg.norm(found[:, None] - found, axis=2),
+        np.linalg.norm(x[:, None] - x, axis=2),
+        atol=1e-5,
     )
 
 
@@ -249,10 +281,14 @@ def test_arrays_have_a_row_a_network() -> None:
     np.testing.assert_allclose(found["activation"][1], mean / mean.max())
     by_class = found["activation_by_class"]
     assert by_class.shape == (2, 3, 20) and np.isnan(by_class[:, 1]).all()
-    np.testing.assert_allclose(by_class[0, 2], seen["one"][1][3:].mean(axis=0) / seen["one"][1][3:].mean(axis=0).max())
+    np.testing.assert_allclose(
+        by_class[0, 2], seen["one"][1][3:].mean(axis=0) / seen["one"][1][3:].mean(axis=0).max()
+    )
     assert found["embedding"].shape == (2, 5, 2) and len(found["embedding_labels"]) == 5
 
 
 def test_no_network_is_no_row() -> None:
     found = inside.arrays({}, np.array([0, 1]), n_classes=2, classes=9, clips=5, seed=1)
-    assert [len(found[key]) for key in ("networks", "activation", "activation_by_class", "embedding")] == [0] * 4
+    assert [
+        len(found[key]) for key in ("networks", "activation", "activation_by_class", "embedding")
+    ] == [0] * 4

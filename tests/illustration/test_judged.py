@@ -11,7 +11,8 @@ from asma.evaluation import MismatchError
 from asma.illustration import judged
 from asma.illustration.judged import Answers
 
-# Class 0 has four clips, 1 three, 2 none, 3 two; of class 1 all are taken for 3, of 0 one for 1 and one for 3.
+# Class 0 has four clips, 1 three, 2 none, 3 two; of class 1 all are taken for 3, of 0 one for 1
+# and one for 3.
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 3, 3])
 TAKEN_FOR = [0, 0, 1, 3, 3, 3, 3, 3, 1]
 MATRIX = np.array([[2, 1, 0, 1], [0, 0, 0, 3], [0, 0, 0, 0], [0, 1, 0, 1]])
@@ -67,7 +68,9 @@ def test_means_by_class_are_those_of_its_clips() -> None:
 def test_the_most_probable_classes_are_named_with_their_probability() -> None:
     found = judged.probable(np.log(np.array([0.1, 0.5, 0.05, 0.2, 0.05, 0.06, 0.04])) + 700)
     assert [one["class"] for one in found] == [1, 3, 0, 5, 2]  # of equals the first
-    assert [one["probability"] for one in found] == pytest.approx([0.5, 0.2, 0.1, 0.06, 0.05], abs=1e-4)
+    assert [one["probability"] for one in found] == pytest.approx(
+        [0.5, 0.2, 0.1, 0.06, 0.05], abs=1e-4
+    )
     assert len(judged.probable(np.zeros(3))) == 3
     assert judged.probable(np.zeros(1)) == [{"class": 0, "probability": 1.0}]
 
@@ -77,7 +80,13 @@ def test_answers_are_read_by_stream_and_added_up(tmp_path: Path) -> None:
     for stream, part in parts.items():
         leave(tmp_path / stream, aligned_probed=part, averaged_probed=part * 0)
     found = judged.read(
-        tmp_path, "both", "aligned_probed", "bone", ["joint", "bone"], {"joint": 0.5, "bone": 0.25}, NAMES
+        tmp_path,
+        "both",
+        "aligned_probed",
+        "bone",
+        ["joint", "bone"],
+        {"joint": 0.5, "bone": 0.25},
+        NAMES,
     )
     assert [(one.model, one.stream) for one in found] == [
         ("both aligned_probed", "bone"),
@@ -93,21 +102,31 @@ def test_answers_that_are_not_there_or_of_others_are_named(tmp_path: Path) -> No
     def read(mode: str = "linear", names: list[str] = NAMES) -> None:
         judged.read(tmp_path, "random", mode, "joint", ["joint"], {}, names)
 
-    with pytest.raises(FileNotFoundError, match=r"joint.logits\.npz: not found; `dvc repro` makes it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"joint.logits\.npz: not found; `dvc repro` makes it"
+    ):
         read()
     leave(tmp_path / "joint", linear=logits())
     read()
     with pytest.raises(ValueError, match=r"logits\.npz: found linear, expected logits of knn"):
         read(mode="knn")
-    with pytest.raises(MismatchError, match=r"logits\.npz: found logits of 9 recordings, expected 10: missing r9"):
+    with pytest.raises(
+        MismatchError, match=r"logits\.npz: found logits of 9 recordings, expected 10: missing r9"
+    ):
         read(names=[*NAMES, "r9"])
 
 
 def test_arrays_and_metrics_say_the_same() -> None:
     right = [int(k) for k in LABELS]
-    answers = [Answers("both aligned", "joint", logits()), Answers("both aligned", "3s", logits(right))]
+    answers = [
+        Answers("both aligned", "joint", logits()),
+        Answers("both aligned", "3s", logits(right)),
+    ]
     found = judged.arrays(answers, LABELS, 4)
-    assert found["models"].tolist() == ["both aligned"] * 2 and found["model_streams"].tolist() == ["joint", "3s"]
+    assert found["models"].tolist() == ["both aligned"] * 2 and found["model_streams"].tolist() == [
+        "joint",
+        "3s",
+    ]
     assert found["confusion"][0].tolist() == MATRIX.tolist()
     assert found["worst_pairs"][0][:5].tolist() == [[1, 3], [3, 1], [0, 1], [0, 3], [-1, -1]]
     assert (found["worst_pairs"][1] == -1).all()

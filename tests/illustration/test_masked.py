@@ -17,7 +17,9 @@ ENCODERS = [f"{degree}deg_{frames}mot" for degree in masking.DEGREES for frames 
 
 @pytest.fixture
 def clips(generator: Generator) -> Tensor:
-    """Six clips of Kinect v1, of two bodies, of which one is absent in three clips and both in one."""
+    """Six clips of Kinect v1, of two bodies, of which one is absent in three clips and both in
+    one.
+    """
     x = torch.randn(6, 3, 8, 20, 2, generator=generator)
     x[:3, ..., 1] = 0
     x[5] = 0
@@ -42,8 +44,12 @@ def test_the_frames_that_move_most_or_least_are_hidden(generator: Generator) -> 
     scores = torch.rand(20, generator=generator)
     by_motion = sorted(range(20), key=lambda t: float(scores[t]))
     joints, mask = skeleton.load("kinect_v2"), Mask(frames=6)
-    assert masked.hide("randomdeg_lowmot", mask, joints, scores, generator)[1] == sorted(by_motion[:6])
-    assert masked.hide("randomdeg_highmot", mask, joints, scores, generator)[1] == sorted(by_motion[-6:])
+    assert masked.hide("randomdeg_lowmot", mask, joints, scores, generator)[1] == sorted(
+        by_motion[:6]
+    )
+    assert masked.hide("randomdeg_highmot", mask, joints, scores, generator)[1] == sorted(
+        by_motion[-6:]
+    )
 
 
 def test_the_untrained_encoder_hides_nothing(clips: Tensor, generator: Generator) -> None:
@@ -71,16 +77,22 @@ def test_a_single_joint_is_hidden_as_often_as_it_is_drawn_first(
     # and not as another rule would have it
     other = masked.drawn_first("highdeg_lowmot", mask, joints)
     if encoder != "highdeg_lowmot":
-        assert draws * float(((share - other) ** 2 / other).sum()) > freedom + 4 * math.sqrt(2 * freedom)
+        assert draws * float(((share - other) ** 2 / other).sum()) > freedom + 4 * math.sqrt(
+            2 * freedom
+        )
 
 
 def test_shares_of_joints_add_up_to_the_number_that_is_hidden(generator: Generator) -> None:
-    share = masked.joints_hidden("highdeg_lowmot", Mask(joints=9), skeleton.load("kinect_v2"), 50, generator)
+    share = masked.joints_hidden(
+        "highdeg_lowmot", Mask(joints=9), skeleton.load("kinect_v2"), 50, generator
+    )
     assert share.sum() == pytest.approx(9)
     assert share.max() <= 1
 
 
-def test_positions_are_hidden_as_often_as_counted_by_hand(clips: Tensor, generator: Generator) -> None:
+def test_positions_are_hidden_as_often_as_counted_by_hand(
+    clips: Tensor, generator: Generator
+) -> None:
     scores = torch.rand(5, 8, generator=generator)
     share = masked.frames_hidden("lowdeg_highmot", Mask(frames=3), scores, generator)
     count = [0] * 8
@@ -108,13 +120,20 @@ def test_displacement_is_the_mean_step_of_the_bodies_that_are_there(clips: Tenso
 def test_displacement_does_not_see_where_somebody_stands_or_faces(clips: Tensor) -> None:
     there = clips[3:5]  # both bodies
     turn = torch.tensor([[0.6, 0, 0.8], [0, 1, 0], [-0.8, 0, 0.6]])
-    moved = torch.einsum("dc,nctvm->ndtvm", turn, there) + torch.tensor([1.0, -2, 3])[:, None, None, None]
-    torch.testing.assert_close(masked.displacement(moved), masked.displacement(there), rtol=1e-4, atol=1e-5)
+    moved = (
+        torch.einsum("dc,nctvm->ndtvm", turn, there)
+        + torch.tensor([1.0, -2, 3])[:, None, None, None]
+    )
+    torch.testing.assert_close(
+        masked.displacement(moved), masked.displacement(there), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_displacement_over_the_joints_is_the_motion_score_over_the_frames(clips: Tensor) -> None:
     one = clips[:3, ..., :1]
-    torch.testing.assert_close(masked.displacement(one).mean(dim=1), motion.score(one)[:, :-1].mean(dim=1))
+    torch.testing.assert_close(
+        masked.displacement(one).mean(dim=1), motion.score(one)[:, :-1].mean(dim=1)
+    )
 
 
 def test_blocks_change_nothing(clips: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +155,21 @@ def test_the_mean_pose_is_that_of_who_is_there() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bodies", [1, 2])
-@pytest.mark.parametrize("encoders", [["lowdeg_highmot", "highdeg_lowmot"], ["lowdeg_lowmot"], ["random"], []])
+@pytest.mark.parametrize(
+    "encoders", [["lowdeg_highmot", "highdeg_lowmot"], ["lowdeg_lowmot"], ["random"], []]
+)
 def test_every_layout_number_of_bodies_and_of_encoders_gives_a_row_an_encoder(
     layout: str, bodies: int, encoders: list[str], generator: Generator
 ) -> None:
     joints = skeleton.load(layout)
     clips = torch.randn(4, 3, 6, len(joints), bodies, generator=generator)
     labels = np.array([0, 0, 2, 2])
-    found = masked.arrays(encoders, Mask(joints=5, frames=2), joints, clips, motion.score(clips), labels, 3, 40, 1)
-    assert found["drawn_first"].shape == found["joints_hidden"].shape == (len(encoders), len(joints))
+    found = masked.arrays(
+        encoders, Mask(joints=5, frames=2), joints, clips, motion.score(clips), labels, 3, 40, 1
+    )
+    assert (
+        found["drawn_first"].shape == found["joints_hidden"].shape == (len(encoders), len(joints))
+    )
     assert found["frames_hidden"].shape == (len(encoders), 6)
     assert found["place"].shape == (len(joints), 2)
     assert found["motion_by_frame"].shape == (6,)
@@ -155,9 +180,9 @@ def test_every_layout_number_of_bodies_and_of_encoders_gives_a_row_an_encoder(
 
 def test_two_encoders_do_not_share_their_draws(clips: Tensor) -> None:
     joints, labels = skeleton.load("kinect_v1"), np.zeros(6, np.int64)
-    twice = masked.arrays(["lowdeg_highmot"] * 2, Mask(frames=2), joints, clips, motion.score(clips), labels, 1, 30, 1)[
-        "joints_hidden"
-    ]
+    twice = masked.arrays(
+        ["lowdeg_highmot"] * 2, Mask(frames=2), joints, clips, motion.score(clips), labels, 1, 30, 1
+    )["joints_hidden"]
     assert not np.array_equal(twice[0], twice[1])
 
 

@@ -45,9 +45,21 @@ def document(layout: str, x: Tensor, encoders: list[str] = ENCODERS) -> dict[str
     test = Clips([f"r{i}" for i in range(6)], labels, x, torch.full((6,), x.shape[2]))
     draw = np.random.default_rng(0)
     responses = {encoder: draw.random((6, len(bench.skeleton))) for encoder in encoders}
-    answers = [Answers("both aligned_probed", stream, draw.normal(size=(6, 3))) for stream in ("joint", "3s")]
+    answers = [
+        Answers("both aligned_probed", stream, draw.normal(size=(6, 3)))
+        for stream in ("joint", "3s")
+    ]
     shown = player.recordings(
-        np.arange(6), test, x.numpy(), motion.score(x), encoders, MASK, bench.skeleton, responses, answers, SEED
+        np.arange(6),
+        test,
+        x.numpy(),
+        motion.score(x),
+        encoders,
+        MASK,
+        bench.skeleton,
+        responses,
+        answers,
+        SEED,
     )
     return player.document(cast(Benchmark, bench), encoders, shown)
 
@@ -60,7 +72,9 @@ def decoded(one: dict[str, Any], joints: int) -> np.ndarray:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bodies", [1, 2])
-def test_positions_are_right_to_half_a_unit_and_of_who_is_there(layout: str, bodies: int, generator: Generator) -> None:
+def test_positions_are_right_to_half_a_unit_and_of_who_is_there(
+    layout: str, bodies: int, generator: Generator
+) -> None:
     x = clips(layout, bodies, generator)
     found = document(layout, x)
     for one, clip in zip(found["recordings"], x, strict=True):
@@ -73,7 +87,9 @@ def test_positions_are_right_to_half_a_unit_and_of_who_is_there(layout: str, bod
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 3e4])
-def test_the_error_is_half_a_unit_at_most_whatever_the_size(size: float, generator: Generator) -> None:
+def test_the_error_is_half_a_unit_at_most_whatever_the_size(
+    size: float, generator: Generator
+) -> None:
     xyz = (torch.randn(500, generator=generator) * size).numpy()
     units, scale = player.quantise(xyz)
     assert units.dtype == np.dtype("<i2") and int(np.abs(units.astype(int)).max()) == 2**15 - 1
@@ -100,7 +116,10 @@ def test_the_masks_are_those_of_the_masking_code(layout: str, generator: Generat
             assert one["masks"][encoder]["joints"] == [v for v in range(V) if v not in kept]
             kept = masking.choose_frames(movement, MASK, scores, draw)[0].tolist()
             assert one["masks"][encoder]["frames"] == [t for t in range(T) if t not in kept]
-            assert (len(one["masks"][encoder]["joints"]), len(one["masks"][encoder]["frames"])) == (5, 4)
+            assert (len(one["masks"][encoder]["joints"]), len(one["masks"][encoder]["frames"])) == (
+                5,
+                4,
+            )
     first = found["recordings"][0]["masks"]
     assert first[ENCODERS[0]]["joints"] != first[ENCODERS[1]]["joints"]
 
@@ -122,22 +141,28 @@ def test_the_document_says_what_its_numbers_mean(layout: str, generator: Generat
     for one, label in zip(found["recordings"], [0, 0, 1, 1, 2, 2], strict=True):
         assert one["label"] == label
         assert set(one["masks"]) == set(one["activation"]) == set(ENCODERS)
-        assert all(len(v) == len(joints) and max(v) == 1 and min(v) >= 0 for v in one["activation"].values())
+        assert all(
+            len(v) == len(joints) and max(v) == 1 and min(v) >= 0
+            for v in one["activation"].values()
+        )
         assert [told["stream"] for told in one["predictions"]] == ["joint", "3s"]
         for told in one["predictions"]:
-            assert sorted(item["class"] for item in told["top"]) == [0, 1, 2]  # of three classes no more than three
+            # of three classes no more than three
+            assert sorted(item["class"] for item in told["top"]) == [0, 1, 2]
             assert sum(item["probability"] for item in told["top"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_without_encoders_there_are_still_recordings(generator: Generator) -> None:
     found = document("kinect_v1", clips("kinect_v1", 1, generator), encoders=[])
     assert found["encoders"] == [] and all(one["masks"] == {} for one in found["recordings"])
-    assert document("kinect_v1", clips("kinect_v1", 1, generator), ["random"])["recordings"][0]["masks"] == {
-        "random": {"joints": [], "frames": []}
-    }
+    assert document("kinect_v1", clips("kinect_v1", 1, generator), ["random"])["recordings"][0][
+        "masks"
+    ] == {"random": {"joints": [], "frames": []}}
 
 
-def test_the_file_is_the_same_bytes_and_refuses_what_is_no_number(tmp_path: Path, generator: Generator) -> None:
+def test_the_file_is_the_same_bytes_and_refuses_what_is_no_number(
+    tmp_path: Path, generator: Generator
+) -> None:
     x = clips("kinect_v2", 2, generator)
     for place in ("one", "two"):
         player.write(tmp_path / place / "player.json", document("kinect_v2", x))
@@ -166,7 +191,9 @@ def test_the_choice_is_the_seeds() -> None:
     chosen = player.choose(labels, 12, 1)
     assert player.choose(labels, 12, 1).tolist() == chosen.tolist()
     assert player.choose(labels, 12, 2).tolist() != chosen.tolist()
-    assert len(set(labels[chosen].tolist())) == 12 and labels[chosen].tolist() == sorted(labels[chosen].tolist())
+    assert len(set(labels[chosen].tolist())) == 12 and labels[chosen].tolist() == sorted(
+        labels[chosen].tolist()
+    )
     first = {int(i) % 4 for seed in range(20) for i in player.choose(labels, 12, seed)}
     assert first == {0, 1, 2, 3}  # any of a class, not always its first
 

@@ -61,8 +61,12 @@ def test_views_that_share_a_product_are_still_normalised_one_by_one(generator: G
     parts = [torch.randn(6, 8, generator=generator) * (i + 1) + i for i in range(3)]
     expected = torch.cat([alone(part) for part in parts])
     torch.testing.assert_close(together(torch.cat(parts), 3), expected)
-    for (name, a), b in zip(alone.state_dict().items(), together.state_dict().values(), strict=True):
-        torch.testing.assert_close(b, a, msg=f"{name}: the views' statistics were not taken in turn")
+    for (name, a), b in zip(
+        alone.state_dict().items(), together.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(
+            b, a, msg=f"{name}: the views' statistics were not taken in turn"
+        )
 
 
 def test_the_loss_compares_the_anchor_with_each_masked_view(clips: MadeUp) -> None:
@@ -185,9 +189,13 @@ def test_an_encoder_without_joints_learns_from_zeroed_ones_only(clips: MadeUp) -
 
 
 @pytest.mark.parametrize(("layers", "linear", "norms"), [(1, 1, 0), (2, 2, 1), (3, 3, 2)])
-def test_a_projector_has_the_layers_that_were_asked_for(layers: int, linear: int, norms: int) -> None:
+def test_a_projector_has_the_layers_that_were_asked_for(
+    layers: int, linear: int, norms: int
+) -> None:
     kinds = [type(layer) for layer in Projector(4, 8, layers)]
     assert (kinds.count(nn.Linear), kinds.count(nn.BatchNorm1d)) == (linear, norms)
     assert kinds[0] is kinds[-1] is nn.Linear
-    with pytest.raises(ValueError, match=r"pretrain\.projector_layers: found 0, expected 1 or more"):
+    with pytest.raises(
+        ValueError, match=r"pretrain\.projector_layers: found 0, expected 1 or more"
+    ):
         replace(SETTINGS, projector_layers=0)

@@ -22,7 +22,9 @@ SKELETON = skeleton.load("kinect_v2")
 SETTINGS = PstlSettings(epochs=1, batch_size=6, learning_rate=0.005, projector=12)
 OFF = Augment(crop=0, shear=0.0, rotate=0.0, tilt=0.0, flip=0.0)
 # what its published code does beside ASMa's values
-PUBLISHED = Mask(joints=8, frames=10, joint_draw="pstl_multiset", extra_random_frames=10, score="view")
+PUBLISHED = Mask(
+    joints=8, frames=10, joint_draw="pstl_multiset", extra_random_frames=10, score="view"
+)
 SCORES = Motion("squared", "zero")
 
 

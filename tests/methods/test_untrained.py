@@ -36,7 +36,9 @@ def test_only_normalisation_statistics_change(generator: Generator) -> None:
     assert not net.training
 
 
-def test_the_clips_pass_three_times_and_a_single_left_over_clip_does_not(generator: Generator) -> None:
+def test_the_clips_pass_three_times_and_a_single_left_over_clip_does_not(
+    generator: Generator,
+) -> None:
     net = encoder()
     untrained.settle(net, clips(generator, 9), 4, seed=1)  # batches of 4, 4 and 1
     assert net.data_norm.num_batches_tracked == 3 * 2

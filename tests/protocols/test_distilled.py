@@ -30,7 +30,9 @@ HOW = Distill(
 
 
 def lesson(generator: Generator, n: int = 40) -> Lesson:
-    """Clips, and a teacher who says where the right arm is; the class is the direction in which it is furthest."""
+    """Clips, and a teacher who says where the right arm is; the class is the direction in which it
+    is furthest.
+    """
     x = 0.1 * torch.randn(n, 3, 8, 20, 1, generator=generator)
     place = torch.randn(n, 3, generator=generator)
     for v in (9, 10, 11):
@@ -56,7 +58,10 @@ def test_a_student_comes_to_say_what_its_teacher_says(generator: Generator) -> N
     student, curves = distil(part(whole, 0, 32))
     assert isinstance(student, Student) and not student.training
     assert list(curves) == ["distillation"]
-    assert len(curves["distillation"]) == 15 and curves["distillation"][-1] < 0.4 * curves["distillation"][0]
+    assert (
+        len(curves["distillation"]) == 15
+        and curves["distillation"][-1] < 0.4 * curves["distillation"][0]
+    )
     answers = evaluation.forward(student, whole.x[32:])
     uniform = losses.distillation(torch.zeros(8, 3), whole.logits[32:], 2.0)
     assert losses.distillation(answers, whole.logits[32:], 2.0) < 0.5 * uniform
@@ -65,7 +70,12 @@ def test_a_student_comes_to_say_what_its_teacher_says(generator: Generator) -> N
 def test_temperature_and_direction_reach_the_loss(generator: Generator) -> None:
     given = lesson(generator)
     first = set()
-    for changes, tau in (({}, 2.0), ({}, 6.0), ({"direction": "reverse"}, 2.0), ({"scaled": True}, 2.0)):
+    for changes, tau in (
+        ({}, 2.0),
+        ({}, 6.0),
+        ({"direction": "reverse"}, 2.0),
+        ({"scaled": True}, 2.0),
+    ):
         how = Distill(**{**vars(HOW), "epochs": 1, "batch_size": 40, **changes})
         first.add(round(distil(given, how, tau)[1]["distillation"][0], 6))
     assert len(first) == 4
@@ -80,11 +90,15 @@ def test_features_are_matched_before_labels_are_learnt(generator: Generator) -> 
     assert not student.training
 
 
-def test_matching_features_leaves_the_head_as_it_was_and_labels_unread(generator: Generator) -> None:
+def test_matching_features_leaves_the_head_as_it_was_and_labels_unread(
+    generator: Generator,
+) -> None:
     given = lesson(generator)
     unknown = Lesson(given.x, given.logits, given.embedding, given.labels * 0 - 1, given.known)
     nothing = Fit(epochs=0, batch_size=8, learning_rate=0.1)
-    how = replace(HOW, form="features", features=Features(match=replace(STEP, epochs=2), finetune=nothing))
+    how = replace(
+        HOW, form="features", features=Features(match=replace(STEP, epochs=2), finetune=nothing)
+    )
     student, curves = distil(unknown, how)
     fresh, _ = distil(given, replace(HOW, epochs=0))
     assert curves["finetune"] == [] and len(curves["feature_distillation"]) == 2
@@ -107,7 +121,10 @@ def test_the_control_learns_labels(generator: Generator) -> None:
 
 def test_the_control_hears_nothing_of_the_teacher(generator: Generator) -> None:
     given, how = lesson(generator), replace(HOW, form="labels", epochs=2)
-    nothing = (torch.full_like(given.logits, torch.nan), torch.full_like(given.embedding, torch.nan))
+    nothing = (
+        torch.full_like(given.logits, torch.nan),
+        torch.full_like(given.embedding, torch.nan),
+    )
     silent = Lesson(given.x, *nothing, given.labels, given.known)
     assert distil(silent, how)[1] == distil(given, how)[1]
 
@@ -116,9 +133,17 @@ def test_the_control_hears_nothing_of_the_teacher(generator: Generator) -> None:
 def test_labels_that_are_not_known_are_not_read(form: str, generator: Generator) -> None:
     given = lesson(generator)
     known = torch.arange(0, 40, 4)
-    hidden = torch.full_like(given.labels, -1).index_copy(0, known, given.labels[known])  # -1 is no class
+    # -1 is no class
+    hidden = torch.full_like(given.labels, -1).index_copy(0, known, given.labels[known])
     short = replace(STEP, epochs=2)
-    how = Distill(**{**vars(HOW), **vars(short), "form": form, "features": Features(match=short, finetune=short)})
+    how = Distill(
+        **{
+            **vars(HOW),
+            **vars(short),
+            "form": form,
+            "features": Features(match=short, finetune=short),
+        }
+    )
     found = [
         distil(Lesson(given.x, given.logits, given.embedding, labels, known), how)[1]
         for labels in (given.labels, hidden)
@@ -129,7 +154,11 @@ def test_labels_that_are_not_known_are_not_read(form: str, generator: Generator)
 @pytest.mark.parametrize("form", FORMS)
 def test_the_same_seed_gives_the_same_student(form: str, generator: Generator) -> None:
     given, short = lesson(generator), replace(STEP, epochs=2)
-    changes: dict[str, Any] = {"form": form, "dropout": 0.5, "features": Features(match=short, finetune=short)}
+    changes: dict[str, Any] = {
+        "form": form,
+        "dropout": 0.5,
+        "features": Features(match=short, finetune=short),
+    }
     how = Distill(**{**vars(HOW), "epochs": 2, **changes})
     one, two, other = (distil(given, how, bench=replace(BENCH, seed=seed))[0] for seed in (1, 1, 2))
     assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())

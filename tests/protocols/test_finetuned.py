@@ -20,7 +20,10 @@ SKELETON = skeleton.load("kinect_v1")
 MIRROR = torch.as_tensor(SKELETON.mirror)
 BENCH = Bench(2, Run(device="cpu"), torch.device("cpu"), seed=1)
 HOW = Finetune(
-    epochs=10, batch_size=4, learning_rate=0.01, augment=Augment(crop=6, shear=0.1, rotate=0, tilt=0, flip=0)
+    epochs=10,
+    batch_size=4,
+    learning_rate=0.01,
+    augment=Augment(crop=6, shear=0.1, rotate=0, tilt=0, flip=0),
 )
 
 
@@ -48,7 +51,9 @@ def test_encoder_and_head_learn_together(clips: tuple[Tensor, Tensor]) -> None:
     assert not encoder.training and not head.training
     with torch.no_grad():
         assert (head(pool(encoder(x[16:]))).argmax(dim=1) == labels[16:]).all()
-    unchanged = [key for key, value in encoder.state_dict().items() if torch.equal(value, before[key])]
+    unchanged = [
+        key for key, value in encoder.state_dict().items() if torch.equal(value, before[key])
+    ]
     assert not unchanged  # no weight and no statistic
 
 
@@ -59,7 +64,9 @@ def test_the_same_seed_trains_the_same(clips: tuple[Tensor, Tensor]) -> None:
     for seed in (1, 1, 2):
         encoder, head = network()
         histories.append(
-            finetuned.finetune(encoder, head, x, labels, MIRROR, how, replace(BENCH, seed=seed), "finetune")
+            finetuned.finetune(
+                encoder, head, x, labels, MIRROR, how, replace(BENCH, seed=seed), "finetune"
+            )
         )
     assert histories[0] == histories[1]
     assert histories[0] != histories[2]
@@ -75,12 +82,18 @@ def test_clips_are_augmented_as_told(clips: tuple[Tensor, Tensor]) -> None:
             return super().forward(x, joints)
 
     off = Augment(crop=0, shear=0, rotate=0, tilt=0, flip=0)
-    for augmenting, plain in ((off, True), (replace(off, shear=0.5), False), (replace(off, flip=1.0), False)):
+    for augmenting, plain in (
+        (off, True),
+        (replace(off, shear=0.5), False),
+        (replace(off, flip=1.0), False),
+    ):
         seen.clear()
         torch.manual_seed(0)
         encoder = Watching(SKELETON, (4, 8), (1, 2))
         how = replace(HOW, epochs=2, batch_size=24, augment=augmenting)
-        finetuned.finetune(encoder, linear_head(8, BENCH), x, labels, MIRROR, how, BENCH, "finetune")
+        finetuned.finetune(
+            encoder, linear_head(8, BENCH), x, labels, MIRROR, how, BENCH, "finetune"
+        )
         clean = {tuple(row) for row in x.flatten(1).tolist()}
         assert ({tuple(row) for row in seen[0].flatten(1).tolist()} == clean) == plain
 

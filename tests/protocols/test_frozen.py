@@ -27,7 +27,9 @@ class Curve:
         self.points.append(metrics)
 
 
-def bench(classes: int = 3, log: Curve | None = None, precision: str = "fp32", seed: int = 1) -> Bench:
+def bench(
+    classes: int = 3, log: Curve | None = None, precision: str = "fp32", seed: int = 1
+) -> Bench:
     return Bench(classes, Run(device="cpu", precision=precision), torch.device("cpu"), seed, log)
 
 
@@ -55,8 +57,12 @@ def test_standardised_features_have_the_training_mean_and_deviation(generator: G
     for d in range(4):
         mean = sum(float(v) for v in train[:, d]) / 9
         deviation = (sum((float(v) - mean) ** 2 for v in train[:, d]) / 9) ** 0.5
-        assert a[:, d].tolist() == pytest.approx([(float(v) - mean) / deviation for v in train[:, d]], abs=1e-5)
-        assert b[:, d].tolist() == pytest.approx([(float(v) - mean) / deviation for v in test[:, d]], abs=1e-5)
+        assert a[:, d].tolist() == pytest.approx(
+            [(float(v) - mean) / deviation for v in train[:, d]], abs=1e-5
+        )
+        assert b[:, d].tolist() == pytest.approx(
+            [(float(v) - mean) / deviation for v in test[:, d]], abs=1e-5
+        )
 
 
 def test_a_constant_feature_becomes_zero_whatever_it_is_in_the_test() -> None:
@@ -71,7 +77,9 @@ def test_features_are_those_of_the_encoder_in_evaluation(x: Tensor) -> None:
     found = frozen.features(net, x, "time", bench())
     with torch.no_grad():
         torch.testing.assert_close(found, encoder().eval()(x).mean(dim=2))
-        torch.testing.assert_close(frozen.embeddings(net, x, bench()), encoder().eval()(x).mean(dim=(1, 2)))
+        torch.testing.assert_close(
+            frozen.embeddings(net, x, bench()), encoder().eval()(x).mean(dim=(1, 2))
+        )
     assert found.shape == (5, 4, 8) and not found.requires_grad
     assert not net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
@@ -147,7 +155,13 @@ def test_labels_without_sense_are_not_learnt(generator: Generator) -> None:
 def test_the_aligned_probe_answers_for_training_and_test(clusters: tuple[Tensor, Tensor]) -> None:
     tokens, labels = clusters
     head, (of_train, of_test) = frozen.fused_probe(
-        "aligned", tokens[:15], labels[:15], (tokens[:15], tokens[15:]), Alignment(heads=2), FIT, bench()
+        "aligned",
+        tokens[:15],
+        labels[:15],
+        (tokens[:15], tokens[15:]),
+        Alignment(heads=2),
+        FIT,
+        bench(),
     )
     assert of_train.shape == of_test.shape == (15, 3)
     assert right(of_train, labels[:15]) == right(of_test, labels[15:]) == 1
@@ -159,7 +173,9 @@ def test_the_aligned_probe_answers_for_training_and_test(clusters: tuple[Tensor,
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "aligned"])
 def test_heads_learn_without_alignment(name: str, clusters: tuple[Tensor, Tensor]) -> None:
     tokens, labels = clusters
-    _, (logits,) = frozen.fused_probe(name, tokens[:15], labels[:15], (tokens[15:],), Alignment(heads=2), FIT, bench())
+    _, (logits,) = frozen.fused_probe(
+        name, tokens[:15], labels[:15], (tokens[15:],), Alignment(heads=2), FIT, bench()
+    )
     assert right(logits, labels[15:]) == 1
 
 
@@ -179,11 +195,19 @@ def test_a_probe_is_the_same_with_the_same_seed_only(clusters: tuple[Tensor, Ten
 @pytest.mark.parametrize(
     ("heads", "complaint"),
     [
-        (["aligned", "stacked"], "fuse.heads: found 'stacked', expected some of aligned, averaged, concatenated"),
-        (["averaged", "concatenated"], r"fuse.heads: found \['averaged', 'concatenated'\], expected 'aligned' among"),
+        (
+            ["aligned", "stacked"],
+            "fuse.heads: found 'stacked', expected some of aligned, averaged, concatenated",
+        ),
+        (
+            ["averaged", "concatenated"],
+            r"fuse.heads: found \['averaged', 'concatenated'\], expected 'aligned' among",
+        ),
     ],
 )
-def test_an_unknown_head_or_none_that_is_aligned_is_an_error(heads: list[str], complaint: str) -> None:
+def test_an_unknown_head_or_none_that_is_aligned_is_an_error(
+    heads: list[str], complaint: str
+) -> None:
     fit = frozen.FuseFit(pretrain=FIT, finetune=FIT)
     assert frozen.Fuse(first="a", second="b", fit=fit).heads == list(HEADS)
     with pytest.raises(ValueError, match=complaint):
@@ -208,7 +232,9 @@ def test_the_alignment_is_trained_as_long_as_its_encoders_ask() -> None:
 @pytest.mark.parametrize("neighbours", [[0], [1, -3]])
 def test_fewer_neighbours_than_one_are_an_error(neighbours: list[int]) -> None:
     frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=[])
-    with pytest.raises(ValueError, match=rf"probe.neighbours: found .*{neighbours[-1]}\], expected numbers of 1 or"):
+    with pytest.raises(
+        ValueError, match=rf"probe.neighbours: found .*{neighbours[-1]}\], expected numbers of 1 or"
+    ):
         frozen.Probe(epochs=1, batch_size=2, learning_rate=0.1, neighbours=neighbours)
 
 
@@ -222,5 +248,7 @@ def test_the_fused_embedding_is_what_the_linear_head_sees(clusters: tuple[Tensor
     with torch.no_grad():
         torch.testing.assert_close(head.head(found), logits)
         torch.testing.assert_close(head.alignment(tokens[:, 0], tokens[:, 1]), found)
-    with pytest.raises(TypeError, match="found a AveragedClassifier, expected an AlignedClassifier"):
+    with pytest.raises(
+        TypeError, match="found a AveragedClassifier, expected an AlignedClassifier"
+    ):
         frozen.fused_embeddings(frozen.fused_probe("averaged", *given)[0], tokens)
