@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,10 +107,12 @@ def save_logits(
 ) -> None:
     """logits.npz: names (N,), labels (N,) and an (N, K) float32 array a mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {mode: np.asarray(one, dtype=np.float32) for mode, one in logits.items()}
-    np.savez(
-        path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays
-    )  # type: ignore[arg-type]  # mode names are never `allow_pickle`
+    arrays: dict[str, Any] = {
+        "names": np.asarray(names, dtype=np.str_),
+        "labels": np.asarray(labels, np.int64),
+        **{mode: np.asarray(one, dtype=np.float32) for mode, one in logits.items()},
+    }
+    np.savez(path, **arrays)
 
 
 def save_confusion(

@@ -23,7 +23,7 @@ from asma.data.sets import Set
 from asma.plan import DEFAULT, ParamsError, build, closest
 
 BY_BUDGET, PAPER = "by_budget", "paper"
-LIKE, ROW, CHANGES = "like", "row", "changes"
+LIKE, NAME, CHANGES = "like", "name", "changes"
 BASE = "lowdeg_highmot"  # what the recipes in a line of ablations.yaml are laid over
 # What is in the table; everything else in params.yaml is a section of settings.
 TABLE = ("datasets", "splits", "benchmarks", "encoders", "transfers")
@@ -211,7 +211,7 @@ class Project:
     def _config(self, recipe: str, budget: str) -> Config:
         layers = self.layers(recipe)
         for file, content in layers[1:]:
-            known = {*self.params, LIKE, ROW, "budgets"}
+            known = {*self.params, LIKE, NAME, "budgets"}
             for key in content:
                 if key not in known:
                     raise ParamsError(
@@ -227,7 +227,7 @@ class Project:
         merged = laid_over(self._bases[base], changed)
         own = [c["budgets"] for _, c in layers if isinstance(c.get("budgets"), dict)]
         overlay = self.overlay(budget, own)
-        sections = {k: v for k, v in merged.items() if k not in (*TABLE, LIKE, ROW)}
+        sections = {k: v for k, v in merged.items() if k not in (*TABLE, LIKE, NAME)}
         values = _settled(sections, overlay, f"budgets/{budget}.yaml", "")
         held = {
             key: f"{_file(layers, key)}: {key}: {stands} holds for every budget ({budget}: {other})"
@@ -245,10 +245,9 @@ class Project:
             found = laid_over(found, self._budget(name, own))
         return found
 
-    def row(self, recipe: str) -> dict[str, Any]:
-        """How a recipe is called in tables: name and kind; nothing of one that has no row."""
-        told = [content[ROW] for _, content in self.layers(recipe) if ROW in content]
-        return dict(told[-1]) if told else {}
+    def name(self, recipe: str) -> str:
+        """What a recipe is called in tables: its own `name`, or that of the file."""
+        return str(self.layers(recipe)[-1][1].get(NAME, recipe))
 
     def lineage(self, budget: str) -> list[str]:
         """A budget and those that it is like, the farthest first. Raises ParamsError."""

@@ -32,11 +32,12 @@ def lines() -> dict[str, Any]:
     """What recipes/lines.yaml holds while the ablations run: their runs by stage. Raises
     ValueError.
     """
+    from asma import contents
     from stages import plan
 
     of = plan.project()
     found: dict[str, dict[str, Any]] = {"ablations": {"all": {}}}
-    for run in plan.lines(of):
+    for run in contents.lines(of):
         name = f"{run.axes['recipe']}-{run.axes['benchmark']}"
         found.setdefault(run.stage, {})[name] = {"run": run.name, **run.reads}
     stages = ("pretrain", "probe", "finetune", "fuse", "distill", "ablations")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asma import ablations
+from asma import ablations, contents
 from asma.ablations import Line
 from asma.plan import ParamsError
 from asma.report import rows
@@ -92,7 +92,7 @@ def test_the_reports_are_told_of_runs_that_are_planned_and_of_values_without_a_c
     judged = {out for out in of_lines if "/pretrain/" not in out}
     assert judged <= {one["run"] for one in grid["rows"]}
     told = grid["benchmarks"]["demo_ntu_xsub"]
-    assert told["budget"] == "demonstration" and told["epochs"].keys() == set(planning.TRAINED)
+    assert told["budget"] == "demonstration" and told["epochs"].keys() == set(contents.TRAINED)
     assert told["defaults"]["distill.temperature"] == 8.0  # the benchmark's own τ
     assert told["defaults"]["mask.joints"] == 9
     for one in rows.expected(table["rows"]):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from asma import methods
+from asma import contents, methods
 from asma.grid import Grid, check
 from asma.imports import Code
 from asma.params import ParamsError, Project
@@ -98,7 +98,7 @@ def test_the_runs_of_the_table_are_those_that_params_names(root: Path) -> None:
 def test_a_line_that_equals_a_row_is_that_row_and_lines_share_what_they_have_in_common(
     root: Path,
 ) -> None:
-    lines = {f"{run.stage}/{run.recipe}": run for run in planning.lines(grid(root))}
+    lines = {f"{run.stage}/{run.recipe}": run for run in contents.lines(grid(root))}
     table = {f"{stage}/{recipe}" for stage, recipe, _ in grid(root).table}
     assert not lines.keys() & table
     assert not any(
@@ -125,7 +125,7 @@ def test_a_line_that_equals_a_row_is_that_row_and_lines_share_what_they_have_in_
 
 def test_lines_come_after_what_they_read(root: Path) -> None:
     made = {run.out for run in grid(root).rows()}
-    for run in planning.lines(grid(root)):
+    for run in contents.lines(grid(root)):
         assert all(path in made or path.startswith("data/") for path in run.reads.values()), (
             run.name
         )
@@ -144,7 +144,7 @@ def test_a_line_changes_what_it_says_and_nothing_else(root: Path) -> None:
 def test_streams_of_the_ablations_that_are_not_the_tables_are_runs_of_their_own(root: Path) -> None:
     change(root / "params.yaml", streams=["joint", "bone"])
     change(root / "recipes" / "ablations.yaml", streams=["joint"])
-    runs = {f"{run.stage}/{run.recipe}": run for run in planning.lines(grid(root))}
+    runs = {f"{run.stage}/{run.recipe}": run for run in contents.lines(grid(root))}
     assert runs["pretrain/lowdeg_highmot+streams=joint"].settings["streams"] == ["joint"]
 
 
@@ -252,7 +252,7 @@ def test_a_new_method_changes_nothing_until_a_recipe_uses_it(
         word = '"untrained": "asma.methods.untrained:Untrained",'
         edited(root / "asma/methods/__init__.py", word, f'{word}\n    "toy": "tests.toy:Toy",')
         (root / "recipes/toy.yaml").write_text(
-            "row: {name: Toy, kind: self-supervised}\npretrain: {method: toy}\n"
+            "name: Toy\npretrain: {method: toy}\n"
         )
         monkeypatch.setitem(methods.METHODS, "toy", "asma.methods.toy:Toy")
         monkeypatch.setattr(

@@ -32,7 +32,7 @@ fuse:
     "budgets/paper.yaml": "train: {epochs: 10, inner: {width: 4}}",
     "budgets/small.yaml": "train: {epochs: 40, inner: {width: 2}}",
     "budgets/tiny.yaml": "like: small\ntrain: {epochs: 3}",
-    "recipes/one.yaml": "row: {name: One, kind: control}\ntrain: {name: one}",
+    "recipes/one.yaml": "name: One\ntrain: {name: one}",
     "recipes/two.yaml": "like: one\ntrain: {rate: 0.5, extra: 2}\nbudgets: {paper: {train: {epochs: 99}}}",
     "recipes/lowdeg_highmot.yaml": "train: {name: low}",
     "recipes/ablations.yaml": "recipes: {named: train.rate=0.25}",
@@ -91,7 +91,7 @@ def test_a_recipe_has_what_differs_and_what_the_one_it_is_like_has(root: Path) -
     assert train(root, "two") == Train(99, 0.5, "one", Inner(4), 2)
     assert train(root, "two", "small").epochs == 40  # its paper's value is no other budget's
     assert train(root, "named") == Train(10, 0.25, "low", Inner(4))
-    assert Project(root).row("two") == {"name": "One", "kind": "control"}
+    assert [Project(root).name(name) for name in ("one", "two", "named")] == ["One", "two", "named"]
     assert Project(root).recipes == ["lowdeg_highmot", "one", "two", "named"]
 
 

@@ -98,7 +98,7 @@ def test_a_method_is_a_file_a_word_and_a_recipe(
     assert settings.optimiser.nesterov and settings.schedule.at == (0.6, 0.8)
     assert settings.learning_rate == 0.05 and settings.batches == "mixed"
     assert config(recipe, "paper").section("pretrain", Pretrain).learning_rate == 0.1
-    assert Project(recipe.parents[1]).row("twins") == {"name": "Twins", "kind": "self-supervised"}
+    assert Project(recipe.parents[1]).name("twins") == "Twins"
     short = replace(settings, epochs=2, batch_size=4, warmup_epochs=0)
     method = build(kind, short, config(recipe).section("augment", Augment))
     curves = train(method, short, clips)
