@@ -80,7 +80,8 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
     """
     if not 1 <= k <= len(train):
         raise ValueError(
-            f"probe.neighbours: found {k}, expected 1 to {len(train)}, the number of training recordings"
+            f"probe.neighbours: found {k}, expected 1 to {len(train)}, "
+            "the number of training recordings"
         )
     train, test = F.normalize(train), F.normalize(test)
     known = torch.arange(classes, device=labels.device)
@@ -96,7 +97,8 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
             # (n, k, K): 1 where the voter is of the class
             voters = (labels[index][:, :, None] == known).float()
             together = (voters * top[:, :, None]).sum(dim=1)
-            # |together| ≤ k, so what is added to the votes is below a half either way and never worth a vote
+            # |together| ≤ k, so what is added to the votes is below a half either way and never
+            # worth a vote
             scores.append(voters.sum(dim=1) + together / (2 * k + 1))
     return torch.cat(scores)
 
@@ -108,8 +110,11 @@ def save_logits(
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {mode: np.asarray(one, dtype=np.float32) for mode, one in logits.items()}
     np.savez(
-        path, names=np.asarray(names, dtype=np.str_), labels=np.asarray(labels, np.int64), **arrays
-    )  # type: ignore[arg-type]  # mode names are never `allow_pickle`
+        path,
+        names=np.asarray(names, dtype=np.str_),
+        labels=np.asarray(labels, np.int64),
+        **arrays,  # type: ignore[arg-type]  # mode names are never `allow_pickle`
+    )
 
 
 def save_confusion(

@@ -82,8 +82,8 @@ def strategy(name: str) -> tuple[str, str]:
     parts = re.fullmatch(rf"({'|'.join(DEGREES)})deg_({'|'.join(MOTIONS)})mot(_[1-9]\d*)?", name)
     if not parts:
         raise ValueError(
-            f"mask.strategy: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "
-            "or lowdeg_highmot_2 for a second one of the kind"
+            f"mask.strategy: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, "
+            "e.g. lowdeg_highmot, or lowdeg_highmot_2 for a second one of the kind"
         )
     return parts[1], parts[2]
 

@@ -21,10 +21,10 @@ LINES = Path("recipes/lines.yaml")
 LOCK = Path("dvc.lock")
 NEXT = """\
 Four things to try next:
-  make ui                                   every run with its parameters and curves, on this machine only
+  make ui                                   every run, parameters and curves, on this machine only
   .venv/bin/dvc exp run -S mask.joints=8    one value changed, then .venv/bin/dvc metrics diff
   make ablations                            one thing changed at a time, in tables and figures
-  README.md, "Your own recordings"          the same table for NTU RGB+D, PKU-MMD or skeletons of yours\
+  README.md, "Your own recordings"          the same table for NTU RGB+D, PKU-MMD or your skeletons\
 """
 
 
@@ -87,7 +87,8 @@ def main(arguments: list[str]) -> int:
 
         print(tables.terminal(rows.read(REPORT / "results.json")))
     print(
-        f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n{NEXT}"
+        f"\nThe report lies in {REPORT}/: index.html, results.md, .csv and .json, figures/\n\n"
+        f"{NEXT}"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""Join two frozen encoders.   runs/<mode>/{first,second}@… → runs/fuse/asma_<mode>@<benchmark>/<stream>
+"""Join two frozen encoders.   runs/<mode>/{first,second}@… → runs/fuse/<run>/<stream>
 
 mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of
 fine-tuning. Beside the feature alignment (by `fuse.fit`) stand its controls: both embeddings

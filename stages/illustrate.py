@@ -1,4 +1,4 @@
-"""What the report's player and figures show.   runs/{pretrain,probe,fuse,distill}/… → runs/illustrate/<benchmark>"""
+"""What the report's player and figures show.   runs/<stage>/… → runs/illustrate/<benchmark>"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from asma.training import WEIGHTS, Run
 
 @dataclass(frozen=True)
 class Settings:
-    """What the stage reads of the parameters; `folders` has the folder of each `<stage>/<recipe>`."""
+    """What the stage reads of the parameters; `folders` has one for each `<stage>/<recipe>`."""
 
     seed: int
     streams: list[str]
@@ -128,7 +128,8 @@ def main(plan: Plan) -> None:
             {"stage": "illustrate", **about, "encoders": encoders, "models": told},
         )
         log.summary(
-            f"{len(shown)} recordings for the player, {len(labels)} clips; {', '.join(seen) or 'no network'}"
+            f"{len(shown)} recordings for the player, {len(labels)} clips; "
+            f"{', '.join(seen) or 'no network'}"
         )
 
 

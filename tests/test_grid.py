@@ -88,7 +88,10 @@ def test_the_runs_of_the_table_are_those_that_params_names(root: Path) -> None:
         "synthesize/all",
         *(f"{stage}/{name}" for stage in ("parse", "prepare", "motion") for name in sets),
         "split/demo_ntu_xsub", "split/demo_pku_xsub",
-        *(f"{stage}/{name}@{BENCHMARK}" for stage in ("pretrain", "probe", "finetune") for name in encoders),
+        *(
+            f"{stage}/{name}@{BENCHMARK}"
+            for stage in ("pretrain", "probe", "finetune") for name in encoders
+        ),
         *(f"{stage}/{name}@{BENCHMARK}" for stage in ("fuse", "distill") for name in systems),
         f"export/asma_finetune@{BENCHMARK}", "transfer/demo_ntu_xsub_to_demo_pku_xsub",
         *(f"{stage}/{BENCHMARK}" for stage in ("baseline", "efficiency", "illustrate")),

@@ -44,7 +44,8 @@ class Prepare:
         ):
             if getattr(self, key) not in known:
                 raise ValueError(
-                    f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                    f"prepare.{key}: found {getattr(self, key)!r}, "
+                    f"expected one of {', '.join(known)}"
                 )
         for key, least in (("frames", 2), ("max_frames", 1)):
             if getattr(self, key) < least:
@@ -131,7 +132,7 @@ def valid_length(xyz: np.ndarray) -> int:
 
 
 def centre(xyz: np.ndarray, joint: int) -> np.ndarray:
-    """Each body's coordinates in each frame less those of its own centre joint: (frames, V, 3, M)."""
+    """Each body's coordinates in each frame less those of its centre joint: (frames, V, 3, M)."""
     return xyz - xyz[:, joint : joint + 1]
 
 
@@ -219,7 +220,8 @@ def write(
     """
     if int(store.attrs["joints"]) != len(skeleton):
         raise ValueError(
-            f"{store.path}: found {store.attrs['joints']} joints, expected {len(skeleton)} ({skeleton.name})"
+            f"{store.path}: found {store.attrs['joints']} joints, "
+            f"expected {len(skeleton)} ({skeleton.name})"
         )
     recipe, V = RECIPES[how.recipe], len(skeleton)
     path.parent.mkdir(parents=True, exist_ok=True)

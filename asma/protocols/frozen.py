@@ -66,7 +66,8 @@ class Fuse:
             )
         if "aligned" not in self.heads:
             raise ValueError(
-                f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn"
+                f"fuse.heads: found {self.heads}, expected 'aligned' among them: "
+                "it is what students learn"
             )
 
 
@@ -114,8 +115,9 @@ def classify(
 
     training.fit(
         head, loss, len(train), how,
-        run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed, label=label,
-        log=bench.log, curve=label, checkpoint=bench.checkpoint(label) if bench.checkpoint else None,
+        run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed,
+        label=label, log=bench.log, curve=label,
+        checkpoint=bench.checkpoint(label) if bench.checkpoint else None,
     )  # fmt: skip
     return tuple(evaluation.forward(head, test, 1024) for test in tests)
 

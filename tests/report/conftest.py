@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Generator, from_numpy
+
 from asma import evaluation, illustration, masking, motion, skeleton
 from asma.illustration import player as writer
-from torch import Generator, from_numpy
 
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
 Write = Callable[[Mapping[str, Any]], Path]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from asma import ablations, evaluation
 from asma.report import rows, tables
 from asma.report.rows import Expected, Results

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from asma.report import figures, rows, statistics, tables
 from asma.report.rows import Expected, ReportError
 from asma.report.tables import Table

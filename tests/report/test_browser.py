@@ -13,12 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asma import masking, skeleton
-from asma.illustration.player import staged
-from asma.report import claims, page
-from asma.report.rows import Run
-from asma.report.statistics import Comparison
-from asma.report.tables import Line, Table
 from matplotlib.figure import Figure
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
@@ -26,8 +20,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
-from tests.report.grid import collect_table
 from torch import Generator, tensor
+
+from asma import masking, skeleton
+from asma.illustration.player import staged
+from asma.report import claims, page
+from asma.report.rows import Run
+from asma.report.statistics import Comparison
+from asma.report.tables import Line, Table
+from tests.report.grid import collect_table
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from asma import ablations
 from asma.params import Project
 from asma.report import claims, rows, tables

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from asma import evaluation
 from asma.report import claims, statistics, tables
 from asma.report.claims import entries

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asma import illustration, skeleton
-from asma.report import figures
-from asma.report.figures import illustration as illustrated
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from asma import illustration, skeleton
+from asma.report import figures
+from asma.report.figures import illustration as illustrated
 
 LAYOUTS = sorted(path.stem for path in skeleton.LAYOUTS.glob("*.yaml"))
 KINDS = {

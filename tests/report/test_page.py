@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+
 from asma import plan
 from asma.plan import Plan
 from asma.report import claims, figures, page, rows, tables
 from asma.report.rows import Results, read
 from asma.report.tables import Line, Table
-from matplotlib.figure import Figure
 from tests.report.grid import collect_table
 from tests.report.grid import table as listed
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from asma import illustration
 from asma.report import rows
 from asma.report.rows import COLUMNS, ReportError

@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from asma.report import statistics
 from asma.report.rows import each
 from asma.report.statistics import holm
-from scipy import stats
 from tests.report.grid import N, share
 
 

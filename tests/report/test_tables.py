@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+
 from asma.report import tables
 from asma.report.rows import COLUMNS, Results, data, read
 from tests.report.grid import collect_table
