@@ -116,16 +116,16 @@ class Student(nn.Module):
         self,
         skeleton: Skeleton,
         classes: int,
-        how: Distill,
+        settings: Distill,
         partition: str = "max_hop",
         absent: str = "computed",
     ) -> None:
         """partition, absent: as of the teacher's encoders."""
         super().__init__()
-        plan = how.channels
-        self.encoder = STGCN(skeleton, plan, [1] * len(plan), how.dropout, partition)
+        plan = settings.channels
+        self.encoder = STGCN(skeleton, plan, [1] * len(plan), settings.dropout, partition)
         self.encoder.absent = absent
-        self.head = nn.Linear(how.dim, classes)
+        self.head = nn.Linear(settings.dim, classes)
 
     def embed(self, x: Tensor) -> Tensor:
         """Clips (N, C, T, V, M) → embeddings (N, D)."""
