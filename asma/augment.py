@@ -198,7 +198,8 @@ def apply(both: Tensor, draw: Draw) -> Tensor:
     _, N, C, T, V, M = both.shape
     if len(draw.flip) % N:
         raise ValueError(
-            f"draw: found {len(draw.flip)} samples, expected one for each of {N} clips in every view"
+            f"draw: found {len(draw.flip)} samples, "
+            f"expected one for each of {N} clips in every view"
         )
     of = torch.arange(len(draw.flip), device=both.device) % N
     channel = ((draw.flip * N + of) * C)[:, None] + torch.arange(C, device=both.device)

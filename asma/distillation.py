@@ -1,7 +1,8 @@
 """Distillation into a small student, §3.5: logits of the frozen teacher, no labels.
 
-The student's plan (16, 16, 16, 16, 128 channels, no stride) is the one that gives the paper's 0.54 M parameters and
-1.26 G multiply–accumulates for three streams, and its 128-wide representation.
+The student's plan (16, 16, 16, 16, 128 channels, no stride) is the one that gives the paper's
+0.54 M parameters and 1.26 G multiply–accumulates for three streams, and its 128-wide
+representation.
 
 Beside it stands Appendix C: `features`, the teacher's embedding instead of its logits, then
 fine-tuning. The paper gives the loss, the epochs and the rate of the first step. Silent on the
@@ -65,7 +66,8 @@ class Distill(Fit):
         ):
             if getattr(self, key) not in known:
                 raise ValueError(
-                    f"distill.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                    f"distill.{key}: found {getattr(self, key)!r}, "
+                    f"expected one of {', '.join(known)}"
                 )
         for key, tau in (("temperature", self.temperature), *self.temperatures.items()):
             if tau != "by_benchmark" and not tau > 0:
@@ -74,7 +76,8 @@ class Distill(Fit):
                 )
         if "default" not in self.temperatures:
             raise ValueError(
-                f"distill.temperatures: found {sorted(self.temperatures)}, expected 'default' among them"
+                f"distill.temperatures: found {sorted(self.temperatures)}, "
+                "expected 'default' among them"
             )
         for key in ("layers", "width", "dim"):
             if getattr(self, key) < 1:
@@ -113,16 +116,16 @@ class Student(nn.Module):
         self,
         skeleton: Skeleton,
         classes: int,
-        how: Distill,
+        settings: Distill,
         partition: str = "max_hop",
         absent: str = "computed",
     ) -> None:
         """partition, absent: as of the teacher's encoders."""
         super().__init__()
-        plan = how.channels
-        self.encoder = STGCN(skeleton, plan, [1] * len(plan), how.dropout, partition)
+        plan = settings.channels
+        self.encoder = STGCN(skeleton, plan, [1] * len(plan), settings.dropout, partition)
         self.encoder.absent = absent
-        self.head = nn.Linear(how.dim, classes)
+        self.head = nn.Linear(settings.dim, classes)
 
     def embed(self, x: Tensor) -> Tensor:
         """Clips (N, C, T, V, M) → embeddings (N, D)."""

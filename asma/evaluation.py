@@ -81,7 +81,8 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
     """
     if not 1 <= k <= len(train):
         raise ValueError(
-            f"probe.neighbours: found {k}, expected 1 to {len(train)}, the number of training recordings"
+            f"probe.neighbours: found {k}, expected 1 to {len(train)}, "
+            "the number of training recordings"
         )
     train, test = F.normalize(train), F.normalize(test)
     known = torch.arange(classes, device=labels.device)
@@ -97,7 +98,8 @@ def nearest(train: Tensor, test: Tensor, labels: Tensor, classes: int, k: int = 
             # (n, k, K): 1 where the voter is of the class
             voters = (labels[index][:, :, None] == known).float()
             together = (voters * top[:, :, None]).sum(dim=1)
-            # |together| ≤ k, so what is added to the votes is below a half either way and never worth a vote
+            # |together| ≤ k, so what is added to the votes is below a half either way and never
+            # worth a vote
             scores.append(voters.sum(dim=1) + together / (2 * k + 1))
     return torch.cat(scores)
 

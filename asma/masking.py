@@ -82,8 +82,8 @@ def strategy(name: str) -> tuple[str, str]:
     parts = re.fullmatch(rf"({'|'.join(DEGREES)})deg_({'|'.join(MOTIONS)})mot(_[1-9]\d*)?", name)
     if not parts:
         raise ValueError(
-            f"mask.strategy: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, e.g. lowdeg_highmot, "
-            "or lowdeg_highmot_2 for a second one of the kind"
+            f"mask.strategy: found {name!r}, expected <low|high|random>deg_<low|high|random>mot, "
+            "e.g. lowdeg_highmot, or lowdeg_highmot_2 for a second one of the kind"
         )
     return parts[1], parts[2]
 
@@ -119,7 +119,7 @@ def joint_weights(degree: str, skeleton: Skeleton, low_degree: str = "complement
     return weights / weights.sum()
 
 
-def choose_joints(degree: str, how: Mask, skeleton: Skeleton, generator: Generator) -> Tensor:
+def choose_joints(degree: str, settings: Mask, skeleton: Skeleton, generator: Generator) -> Tensor:
     """Joints that stay when n are hidden, ascending, (V − n,) int64 (more with `pstl_multiset`).
 
     One set a batch, shared by both bodies, so that the graph can be cut. `distinct` draws n
@@ -128,13 +128,14 @@ def choose_joints(degree: str, how: Mask, skeleton: Skeleton, generator: Generat
     go.
     """
     device, V = generator.device, len(skeleton)
-    if how.joint_draw == "pstl_multiset":
+    if settings.joint_draw == "pstl_multiset":
         if degree != "high":
             raise ValueError(
                 "mask.joint_draw: pstl_multiset is defined for high-degree joints only"
             )
         pool = torch.arange(V).repeat_interleave(torch.as_tensor(skeleton.degree)).to(device)
-        hidden = pool[torch.randperm(len(pool), generator=generator, device=device)[: how.joints]]
+        order = torch.randperm(len(pool), generator=generator, device=device)
+        hidden = pool[order[: settings.joints]]
         kept = torch.ones(V, dtype=torch.bool, device=device)
         kept[hidden] = False
         # how many is only known when they are drawn: a GPU is waited for
@@ -142,8 +143,8 @@ def choose_joints(degree: str, how: Mask, skeleton: Skeleton, generator: Generat
     # the n that come first in a race of exponential waiting times are n draws without replacement
     # by the weights, and unlike torch.multinomial nothing has to be read back from a GPU
     times = torch.empty(V, dtype=torch.float64, device=device).exponential_(generator=generator)
-    times = times / _weights_on(device, degree, skeleton, how.low_degree)
-    return times.topk(V - how.joints).indices.sort().values
+    times = times / _weights_on(device, degree, skeleton, settings.low_degree)
+    return times.topk(V - settings.joints).indices.sort().values
 
 
 @cache  # copied to a GPU once, not every step
@@ -151,7 +152,7 @@ def _weights_on(device: torch.device, degree: str, skeleton: Skeleton, low_degre
     return joint_weights(degree, skeleton, low_degree).to(device)
 
 
-def choose_frames(motion: str, how: Mask, scores: Tensor, generator: Generator) -> Tensor:
+def choose_frames(motion: str, settings: Mask, scores: Tensor, generator: Generator) -> Tensor:
     """Frames that stay, ascending, (N, T − k) int64, by the motion scores (N, T) of the frames.
 
     high hides the k frames that move most (HMTM), low the k that move least (LMTM), random any k;
@@ -162,9 +163,9 @@ def choose_frames(motion: str, how: Mask, scores: Tensor, generator: Generator) 
     if motion == "random":
         scores = torch.rand(N, T, generator=generator, device=scores.device)
     order = scores.argsort(dim=1, descending=motion == "low", stable=True)  # the last k go
-    kept = order[:, : T - how.frames].sort(dim=1).values
-    if how.extra_random_frames:
-        left = kept.shape[1] - how.extra_random_frames
+    kept = order[:, : T - settings.frames].sort(dim=1).values
+    if settings.extra_random_frames:
+        left = kept.shape[1] - settings.extra_random_frames
         positions = torch.randperm(kept.shape[1], generator=generator, device=scores.device)[:left]
         kept = kept[:, positions.sort().values]
     return kept

@@ -50,7 +50,7 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def words(text: str) -> dict[str, Any]:
-    """`mask.joints=7+seed=2` → {"mask.joints": 7, "seed": 2}; `default` is no change. ParamsError."""
+    """`mask.joints=7+seed=2` → {"mask.joints": 7, "seed": 2}; `default`: no change. ParamsError."""
     changes: dict[str, Any] = {}
     for word in text.split("+") if text else ():
         if word == DEFAULT:

@@ -1,4 +1,4 @@
-"""A plan file: all that one run of a stage is made by.   plan/<stage>/<recipe>@<benchmark>.json → Plan
+"""A plan file: all that a run is made by.   plan/<stage>/<recipe>@<benchmark>.json → Plan
 
 It holds the settings of the run, resolved and checked, the paths it reads and writes, and digests
 of the code it imports. The stage `plan` writes it; every other stage is given one and looks at no

@@ -39,7 +39,7 @@ STREAMS: dict[str, Callable[[Tensor, Skeleton], Tensor]] = {
 
 
 def derive(stream: str, x: Tensor, skeleton: Skeleton) -> Tensor:
-    """The named stream of clips x (N, C, T, V, M), same shape. Raises ValueError on another name."""
+    """The named stream of x (N, C, T, V, M), same shape. Raises ValueError on another name."""
     if stream not in STREAMS:
         raise ValueError(f"stream: found {stream!r}, expected one of {', '.join(STREAMS)}")
     return STREAMS[stream](x, skeleton)

@@ -226,7 +226,8 @@ class Run:
             )
         elif self.precision == "tf32":
             raise ValueError(
-                f"run.precision: found 'tf32' on device {name}, expected a GPU for it; or fp32, bf16"
+                f"run.precision: found 'tf32' on device {name}, "
+                "expected a GPU for it; or fp32, bf16"
             )
         if self.precision == "auto":
             print(
@@ -601,7 +602,7 @@ def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Checkpoints(Protocol):
-    """What `resumable` gives: a checkpoint by the name of what is trained, in its stream's folder."""
+    """What `resumable` gives: the checkpoint of what is named, in its stream's folder."""
 
     def __call__(self, name: str, within: str = "") -> Checkpoint: ...
 

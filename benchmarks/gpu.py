@@ -1,8 +1,8 @@
 """An epoch of pretraining at the scale of NTU RGB+D 60, all clips in memory: made for a GPU, runs
 anywhere.
 
-    python -m benchmarks.gpu                               # 40 091 clips, the paper's sizes, eager and compiled
-    python -m benchmarks.gpu --processes 2                 # two at once on one device
+    python -m benchmarks.gpu                  # 40 091 clips, the paper's sizes, eager and compiled
+    python -m benchmarks.gpu --processes 2    # two at once on one device
     python -m benchmarks.gpu --clips 128 --batch 16 --projector 256      # a try on a small machine
 
 Each variant is trained for one epoch that is not counted and one that is, by the package's own
@@ -127,7 +127,8 @@ def main() -> None:
         peak = product_rate("bf16" if precision == "bf16" else "fp32", device) * 1e9
         rate = sum(one.samples_per_second for one in found)
         print(
-            f"{precision} compile {compiled:3} deterministic {deterministic!s:5} x {given.processes}: "
+            f"{precision} compile {compiled:3} deterministic {deterministic!s:5} "
+            f"x {given.processes}: "
             f"{rate:9.1f} samples/s, {given.clips / rate:8.1f} s an epoch, "
             f"{sum(one.flops for one in found) / peak:6.1%} of {peak / 1e12:.1f} TFLOP/s, "
             f"{max(one.memory for one in found):.1f} GB",

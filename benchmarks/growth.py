@@ -52,8 +52,9 @@ def parsing(subjects: int, rounds: int) -> tuple[int, float]:
         def work() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 parse.parse(
-                    raw, out, dataset="demo_ntu", format="ntu", layout="kinect_v2", joints=25, bodies=2, classes=None,
-                    class_count=None, missing="none", slicing="one_based_inclusive", on_error="stop", workers=1,
+                    raw, out, dataset="demo_ntu", format="ntu", layout="kinect_v2", joints=25,
+                    bodies=2, classes=None, class_count=None, missing="none",
+                    slicing="one_based_inclusive", on_error="stop", workers=1,
                 )  # fmt: skip
 
         return files, median(work, rounds)

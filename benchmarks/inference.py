@@ -81,8 +81,8 @@ def demonstration(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     layout = skeleton.load(LAYOUT)
     synthetic.write_ntu(folder / "raw", synthetic.Synthesize())
     parse.parse(
-        folder / "raw", folder / "recordings.h5", dataset="demo", format="ntu", layout=LAYOUT, joints=len(layout),
-        bodies=SHAPE[3], workers=1, classes=CLASSES, class_count=len(CLASSES),
+        folder / "raw", folder / "recordings.h5", dataset="demo", format="ntu", layout=LAYOUT,
+        joints=len(layout), bodies=SHAPE[3], workers=1, classes=CLASSES, class_count=len(CLASSES),
     )  # fmt: skip
     with Store(folder / "recordings.h5") as store:
         found = [

@@ -51,8 +51,8 @@ class Times:
     baseline: list[float]
 
     def result(
-        self, topic: str, case: str, *, per_second: float | None = None, unit: str = "s", limit: float | None = None,
-        dtype: str = "fp32", device: str = "cpu",
+        self, topic: str, case: str, *, per_second: float | None = None, unit: str = "s",
+        limit: float | None = None, dtype: str = "fp32", device: str = "cpu",
     ) -> Result:  # fmt: skip
         """As a Result in seconds, or with per_second (how many `unit`s one call does) as a rate."""
         ratios = [b / o for o, b in zip(self.ours, self.baseline, strict=True)]
@@ -63,9 +63,10 @@ class Times:
         if limit is not None:
             share = ours / limit if per_second is not None else limit / ours
         return Result(
-            topic=topic, case=case, unit=unit, ours=ours, baseline=baseline, ratio=statistics.median(ratios),
-            ratio_low=min(ratios), ratio_high=max(ratios), limit=limit, share_of_limit=share,
-            threads=torch.get_num_threads(), dtype=dtype, device=device,
+            topic=topic, case=case, unit=unit, ours=ours, baseline=baseline,
+            ratio=statistics.median(ratios), ratio_low=min(ratios), ratio_high=max(ratios),
+            limit=limit, share_of_limit=share, threads=torch.get_num_threads(), dtype=dtype,
+            device=device,
         )  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def _serve(
 
 
 def product_rate(dtype: str, device: str = "cpu", rounds: int = ROUNDS) -> float:
-    """The largest rate of a matrix product found, in GFLOP/s: the best round of some square sizes."""
+    """The largest rate of a matrix product, in GFLOP/s: the best round of some square sizes."""
     best = 0.0
     for n in (1024, 2048, 3072):
         a = torch.randn(n, n, device=device).to(DTYPES[dtype])

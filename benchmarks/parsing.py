@@ -27,8 +27,8 @@ JOINTS = 25
 # files of a whole parse; NTU RGB+D 60 has 56,578, and the start of the processes weighs a seventh
 WHOLE = 8000
 BODY_KEYS = (
-    "bodyID", "clipedEdges", "handLeftConfidence", "handLeftState", "handRightConfidence", "handRightState",
-    "isResticted", "leanX", "leanY", "trackingState",
+    "bodyID", "clipedEdges", "handLeftConfidence", "handLeftState", "handRightConfidence",
+    "handRightState", "isResticted", "leanX", "leanY", "trackingState",
 )  # fmt: skip
 JOINT_KEYS = (
     "x", "y", "z", "depthX", "depthY", "colorX", "colorY",
@@ -135,7 +135,10 @@ def link(folder: Path, paths: list[Path], count: int) -> Path:
     """A folder of `count` recordings that are links to a few files."""
     folder.mkdir()
     for k in range(count):
-        name = f"S{k // 7200 + 1:03}C{k % 3 + 1:03}P{k // 3 % 40 + 1:03}R{k // 2400 % 3 + 1:03}A{k // 120 % 20 + 1:03}"
+        name = (
+            f"S{k // 7200 + 1:03}C{k % 3 + 1:03}P{k // 3 % 40 + 1:03}"
+            f"R{k // 2400 % 3 + 1:03}A{k // 120 % 20 + 1:03}"
+        )
         os.link(paths[k % len(paths)], folder / f"{name}.skeleton")
     return folder
 
@@ -164,8 +167,8 @@ from asma.data import parse
 
 for line in sys.stdin:
     raw, workers, out = line.rstrip("\\n").split("\\t")
-    told = dict(dataset="x", format="ntu", layout="kinect_v2", joints=25, workers=int(workers), progress=False)
-    parse.parse(Path(raw), Path(out), **told)
+    told = dict(dataset="x", format="ntu", layout="kinect_v2", joints=25, progress=False)
+    parse.parse(Path(raw), Path(out), workers=int(workers), **told)
     print("done", flush=True)
 """
 
@@ -219,8 +222,8 @@ from asma.deployment import machine
 from asma.data import parse
 
 raw = Path(sys.argv[1])
-told = dict(dataset=raw.name, format="ntu", layout="kinect_v2", joints=25, workers=1, progress=False)
-parse.parse(raw, raw.with_suffix(".h5"), **told)
+told = dict(dataset=raw.name, format="ntu", layout="kinect_v2", joints=25, progress=False)
+parse.parse(raw, raw.with_suffix(".h5"), workers=1, **told)
 print(machine.peak_memory())
 """
 

@@ -155,8 +155,9 @@ def memory(N: int, precision: str) -> Result:
             found[whose] = pool.submit(peak, whose, N, precision).result()
     ratio = found["plain"] / found["ours"]
     return Result(
-        topic="pretraining", case=f"memory of a step, B = {N}", unit="MB", ours=found["ours"], baseline=found["plain"],
-        ratio=ratio, ratio_low=ratio, ratio_high=ratio, threads=torch.get_num_threads(), dtype=precision,
+        topic="pretraining", case=f"memory of a step, B = {N}", unit="MB", ours=found["ours"],
+        baseline=found["plain"], ratio=ratio, ratio_low=ratio, ratio_high=ratio,
+        threads=torch.get_num_threads(), dtype=precision,
     )  # fmt: skip
 
 

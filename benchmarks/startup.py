@@ -90,8 +90,8 @@ def start(command: list[str], folder: Path) -> Taken:
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, check=True,
+        [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, check=True,
     )  # fmt: skip
     ended, after = time.time() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

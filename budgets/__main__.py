@@ -88,11 +88,11 @@ class Trial:
 
     @property
     def folder(self) -> Path:
-        """Named by the line and by everything it stands on, so that a changed default is run anew."""
+        """Named by the line and everything it stands on, so that a changed default is run anew."""
         return self.plans[1].folder
 
     def run(self) -> None:
-        """Run the stages of the line unless they have been; leave how long they took beside them."""
+        """Run the line's stages unless they have been; leave how long they took beside them."""
         done = self.folder / "trial.json"
         if done.is_file():
             return

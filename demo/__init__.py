@@ -1,1 +1,1 @@
-"""The embedded demonstration: recordings of people that nobody filmed, in the files of real sets."""
+"""The embedded demonstration: recordings of people nobody filmed, in the files of real sets."""

@@ -48,7 +48,7 @@ class Body:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Body:
-        """A person between about 1.50 and 1.95 m, every bone a little off the average proportion."""
+        """A person of about 1.50 to 1.95 m, every bone a little off the average proportion."""
         height = float(np.clip(rng.normal(1.71, 0.09), 1.50, 1.95))
         shares = (
             0.155,

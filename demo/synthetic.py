@@ -56,7 +56,8 @@ FPS = 30
 README = """\
 Synthetic demonstration recordings: no measurement of people.
 
-Written by the stage `synthesize` from a kinematic model of moving stick people, so that the whole pipeline
+Written by the stage `synthesize` from a kinematic model of moving stick people, \
+so that the whole pipeline
 can be run and tested without any data set. The files have the format of {format};
 the people, cameras and sensor faults in them are invented.
 A score on them says that the pipeline works, and nothing about real recordings.
@@ -497,8 +498,8 @@ def _open(folder: Path, form: str, classes: list[str]) -> None:
         ours = readme.is_file() and readme.read_text(encoding="utf-8").startswith(_MARK)
         if any(folder.iterdir()) and not ours:
             raise ValueError(
-                f"{folder}: found files that are no demonstration, expected an empty folder or a README.txt "
-                f"that begins with {_MARK!r}"
+                f"{folder}: found files that are no demonstration, "
+                f"expected an empty folder or a README.txt that begins with {_MARK!r}"
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True)

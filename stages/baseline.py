@@ -1,4 +1,7 @@
-"""Ridge classifier on raw coordinates, the control without a network.   benchmark → runs/baseline/<benchmark>"""
+"""Ridge classifier on raw coordinates.   benchmark → runs/baseline/<benchmark>
+
+It is the control without a network.
+"""
 
 from __future__ import annotations
 

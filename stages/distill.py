@@ -1,4 +1,4 @@
-"""Teach a small student by a frozen teacher.   runs/fuse/… → runs/distill/asma_<mode>@<benchmark>/<stream>
+"""Teach a small student by a frozen teacher.   runs/fuse/… → runs/distill/<run>/<stream>
 
 It learns the teacher's logits, or its embedding and then labels, or, the control, labels alone:
 `distill.form`.

@@ -1,4 +1,4 @@
-"""Add up the streams' logits.   runs/{probe,finetune,fuse,distill,transfer}/…/logits.npz → runs/ensemble"""
+"""Add up the streams' logits.   runs/<stage>/…/logits.npz → runs/ensemble"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asma.plan import Plan
 
 @dataclass(frozen=True)
 class Settings:
-    """What the stage reads of the parameters; `groups` has a folder and its streams for each run."""
+    """What the stage reads of the parameters; `groups` has each run's folder and its streams."""
 
     seed: int
     ensemble: dict[str, Any]

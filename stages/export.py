@@ -1,4 +1,4 @@
-"""Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/asma_<mode>@<benchmark>/<stream>
+"""Teacher and student as one deploys them.   runs/{fuse,distill}/… → runs/export/<run>/<stream>
 
 The student also becomes a version of `student` in MLflow's model registry. The ONNX files are the
 same bytes for the same weights. metrics.json is not: it holds times and memory of this machine.

@@ -1,4 +1,4 @@
-"""Train encoder and linear head on labels.   runs/pretrain/… → runs/finetune/<recipe>@<benchmark>/<stream>
+"""Train encoder and linear head on labels.   runs/pretrain/… → runs/finetune/<run>/<stream>
 
 From an untrained encoder this is training from scratch; with `finetune.labels` below 1, it is
 semi-supervised learning.

@@ -1,4 +1,4 @@
-"""Join two frozen encoders.   runs/<mode>/{first,second}@… → runs/fuse/asma_<mode>@<benchmark>/<stream>
+"""Join two frozen encoders.   runs/<mode>/{first,second}@… → runs/fuse/<run>/<stream>
 
 mode pretrain: the aligned probe of two pretrained encoders; finetune: the second step of
 fine-tuning. Beside the feature alignment (by `fuse.fit`) stand its controls: both embeddings
@@ -61,12 +61,8 @@ def main(plan: Plan) -> None:
     device, folders = run.start(), [plan.path("first"), plan.path("second")]
     weights = {s: [folder / s / training.WEIGHTS for folder in folders] for s in settings.streams}
     about = {"stage": "fuse", "encoder": "both", "seed": seed, **plan.about()}
-    depends = (
-        plan.settings,
-        plan.code,
-        bench.path,
-        *(path for two in weights.values() for path in two),
-    )
+    paths = [path for two in weights.values() for path in two]
+    depends = (plan.settings, plan.code, bench.path, *paths)
     with (
         tracking.run("fuse", recipe=plan.recipe, benchmark=bench.name) as log,
         training.resumable("fuse", plan.name, of=depends) as checkpoint,
@@ -125,9 +121,7 @@ def leave(
 def judge_heads(
     settings: Settings, bench: Benchmark, networks: Sequence[Encoder], heads: Heads, tokens: Tensor
 ) -> dict[str, Judged]:
-    """The answers of every head on the test clips, by mode: `aligned_probed`,
-    `averaged_finetuned`.
-    """
+    """The answers of every head on the test clips, by mode, such as `aligned_probed`."""
     word = {"pretrain": "probed", "finetune": "finetuned"}[settings.fuse.mode]
     return {
         f"{name}_{word}": Judged(

@@ -1,4 +1,4 @@
-"""How much each frame of each clip moves.   data/clips/<dataset>.h5 → data/motion/<dataset>.h5   (Eq. 3–4)"""
+"""How much each frame moves.   data/clips/<dataset>.h5 → data/motion/<dataset>.h5   (Eq. 3–4)"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Resolve and check every run.   params.yaml, recipes/, datasets/, budgets/, code → plan/<stage>/<run>.json"""
+"""Resolve and check every run.   parameters, code → plan/<stage>/<run>.json
+
+The parameters stand in params.yaml, recipes/, datasets/ and budgets/.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ from asma.params import Project
 from asma.plan import Plan
 
 STAGES = (
-    "synthesize", "parse", "prepare", "motion", "split", "pretrain", "probe", "finetune", "fuse", "distill",
-    "transfer", "baseline", "efficiency", "export", "illustrate", "ensemble", "table", "ablations",
+    "synthesize", "parse", "prepare", "motion", "split", "pretrain", "probe", "finetune", "fuse",
+    "distill", "transfer", "baseline", "efficiency", "export", "illustrate", "ensemble", "table",
+    "ablations",
 )  # fmt: skip
 
 

@@ -38,7 +38,8 @@ def main(plan: Plan) -> None:
         counts = {"clips": kept, "empty": len(empty), "empty_names": empty}
         record.write(plan.folder / "metrics.json", counts)
         log.summary(
-            f"{kept} clips of {prepare.frames} frames by {prepare.recipe}, {len(empty)} empty recordings left out"
+            f"{kept} clips of {prepare.frames} frames by {prepare.recipe}, "
+            f"{len(empty)} empty recordings left out"
         )
         if empty:
             log.summary(f"  without a body in any frame: {shown(empty)}")

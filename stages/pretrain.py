@@ -1,4 +1,4 @@
-"""Pretrain one encoder a stream without labels.   benchmark → runs/pretrain/<recipe>@<benchmark>/<stream>"""
+"""Pretrain one encoder a stream without labels.   benchmark → runs/pretrain/<run>/<stream>"""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Settings:
 
     @property
     def draws(self) -> int:
-        """The seed of this encoder; a second of a kind differs from the first in its draws alone."""
+        """The seed of this encoder; a second of a kind differs from the first in draws alone."""
         return self.seed + OTHER * (masking.number(self.mask.strategy) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Judge one frozen encoder a stream.   runs/pretrain/… → runs/probe/<recipe>@<benchmark>/<stream>"""
+"""Judge one frozen encoder a stream.   runs/pretrain/… → runs/probe/<run>/<stream>"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is train, who is test.   data/{clips,motion}/<dataset>.h5 → data/benchmarks/<dataset>_<split>.h5"""
+"""Who is train, who is test.   data/{clips,motion}/<dataset>.h5 → data/benchmarks/<benchmark>.h5"""
 
 from __future__ import annotations
 

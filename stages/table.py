@@ -1,4 +1,4 @@
-"""Make the results table.   runs/**/{metrics.json,figures.npz,player.json} → report/results.*, index.html, figures/"""
+"""Make the results table.   runs/**/{metrics.json,figures.npz,player.json} → report/"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of one benchmark, fine-tuned on another.   runs/pretrain/…@<source> → runs/transfer/<transfer>
+"""Fine-tune encoders of one benchmark on another.   runs/pretrain/…@<source> → runs/transfer/<run>
 
 Two steps, as at home: each encoder with a head of its own, then feature alignment on the two,
 frozen. Beside it the same network from scratch on the target.

@@ -88,7 +88,10 @@ def test_the_runs_of_the_table_are_those_that_params_names(root: Path) -> None:
         "synthesize/all",
         *(f"{stage}/{name}" for stage in ("parse", "prepare", "motion") for name in sets),
         "split/demo_ntu_xsub", "split/demo_pku_xsub",
-        *(f"{stage}/{name}@{BENCHMARK}" for stage in ("pretrain", "probe", "finetune") for name in encoders),
+        *(
+            f"{stage}/{name}@{BENCHMARK}"
+            for stage in ("pretrain", "probe", "finetune") for name in encoders
+        ),
         *(f"{stage}/{name}@{BENCHMARK}" for stage in ("fuse", "distill") for name in systems),
         f"export/asma_finetune@{BENCHMARK}", "transfer/demo_ntu_xsub_to_demo_pku_xsub",
         *(f"{stage}/{BENCHMARK}" for stage in ("baseline", "efficiency", "illustrate")),
@@ -251,9 +254,7 @@ def test_a_new_method_changes_nothing_until_a_recipe_uses_it(
         (root / "asma/methods/toy.py").write_text(toy)
         word = '"untrained": "asma.methods.untrained:Untrained",'
         edited(root / "asma/methods/__init__.py", word, f'{word}\n    "toy": "tests.toy:Toy",')
-        (root / "recipes/toy.yaml").write_text(
-            "name: Toy\npretrain: {method: toy}\n"
-        )
+        (root / "recipes/toy.yaml").write_text("name: Toy\npretrain: {method: toy}\n")
         monkeypatch.setitem(methods.METHODS, "toy", "asma.methods.toy:Toy")
         monkeypatch.setattr(
             methods, "find", lambda name: find("untrained" if name == "toy" else name)

@@ -33,7 +33,9 @@ fuse:
     "budgets/small.yaml": "train: {epochs: 40, inner: {width: 2}}",
     "budgets/tiny.yaml": "like: small\ntrain: {epochs: 3}",
     "recipes/one.yaml": "name: One\ntrain: {name: one}",
-    "recipes/two.yaml": "like: one\ntrain: {rate: 0.5, extra: 2}\nbudgets: {paper: {train: {epochs: 99}}}",
+    "recipes/two.yaml": (
+        "like: one\ntrain: {rate: 0.5, extra: 2}\nbudgets: {paper: {train: {epochs: 99}}}"
+    ),
     "recipes/lowdeg_highmot.yaml": "train: {name: low}",
     "recipes/ablations.yaml": "recipes: {named: train.rate=0.25}",
     "recipes/lines.yaml": "lines: {}",
@@ -121,9 +123,12 @@ def test_a_value_given_for_all_budgets_holds_for_all_and_says_so(root: Path) -> 
     for budget, epochs, width in (("paper", 10, 4), ("small", 40, 2)):
         found = train(root, "one", budget)
         assert (found.epochs, found.inner.width) == (2, 5)
+        every = "holds for every budget"
         assert Project(root).config("one", budget).held == {
-            "train.epochs": f"params.yaml: train.epochs: 2 holds for every budget ({budget}: {epochs})",
-            "train.inner.width": f"recipes/one.yaml: train.inner.width: 5 holds for every budget ({budget}: {width})",
+            "train.epochs": f"params.yaml: train.epochs: 2 {every} ({budget}: {epochs})",
+            "train.inner.width": (
+                f"recipes/one.yaml: train.inner.width: 5 {every} ({budget}: {width})"
+            ),
         }
 
 
@@ -134,15 +139,20 @@ def test_axes_are_no_settings(root: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "before", "after", "recipe", "said"),
     [
-        ("params.yaml", "  rate", "  rat", "", "params.yaml: train: unknown key 'rat'; expected 'rate'"),
+        ("params.yaml", "  rate", "  rat", "",
+         "params.yaml: train: unknown key 'rat'; expected 'rate'"),
         ("params.yaml", "  rate: 1e-3\n", "", "", "train: missing rate"),
-        ("recipes/one.yaml", "train: {", "train: {nmae: a, ", "one", "recipes/one.yaml: train: unknown key 'nmae'"),
-        ("recipes/one.yaml", "train: {", "trian: {", "one", "recipes/one.yaml: unknown key 'trian'; expected 'train'"),
+        ("recipes/one.yaml", "train: {", "train: {nmae: a, ", "one",
+         "recipes/one.yaml: train: unknown key 'nmae'"),
+        ("recipes/one.yaml", "train: {", "trian: {", "one",
+         "recipes/one.yaml: unknown key 'trian'; expected 'train'"),
         ("recipes/two.yaml", "0.5", "fast", "two", "recipes/two.yaml: train.rate: found 'fast'"),
         ("budgets/paper.yaml", "10", "1.5", "", "budgets/paper.yaml: train.epochs: found 1.5"),
         ("budgets/paper.yaml", "10", "-1", "", "train.epochs: found -1, expected 0 or more"),
-        ("budgets/paper.yaml", "epochs: 10, ", "", "", "params.yaml: train.epochs: found by_budget, expected it in"),
-        ("budgets/paper.yaml", "width", "widht", "", "budgets/paper.yaml: unknown key 'train.inner.widht'; expected"),
+        ("budgets/paper.yaml", "epochs: 10, ", "", "",
+         "params.yaml: train.epochs: found by_budget, expected it in"),
+        ("budgets/paper.yaml", "width", "widht", "",
+         "budgets/paper.yaml: unknown key 'train.inner.widht'; expected"),
         ("recipes/two.yaml", "like: one", "like: oen", "two", "recipe 'oen': expected 'one'"),
     ],
 )  # fmt: skip

@@ -33,8 +33,8 @@ from safetensors.numpy import load_file
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,chance,n_train,n_test,params,macs,flops,epochs,seed"
-COLUMNS += ",of,source,demonstration"
+COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,chance,n_train,n_test,"
+COLUMNS += "params,macs,flops,epochs,seed,of,source,demonstration"
 BENCHMARK, TARGET = "demo_ntu_xsub", "demo_pku_xsub"
 ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
 STREAMS = ("joint", "bone")
@@ -546,7 +546,9 @@ def test_a_stage_run_again_by_hand_gives_the_same_bytes(project: Project) -> Non
 BARE = """
 import sys
 
-GONE = {"mlflow", "dvc", "omegaconf", "ruamel", "pandas", "sklearn", "scipy", "matplotlib", "psutil"}
+GONE = {
+    "mlflow", "dvc", "omegaconf", "ruamel", "pandas", "sklearn", "scipy", "matplotlib", "psutil"
+}
 
 class Without:
     def __init__(self, finder):

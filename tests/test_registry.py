@@ -20,7 +20,7 @@ def test_a_registered_model_is_right_for_any_batch_size(
     client: MlflowClient, warm_store: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Network(nn.Module):
-        """What an exported student has: two bodies folded into the batch, a graph product, a norm."""
+        """What an exported student has: bodies folded into the batch, a graph product, a norm."""
 
         def __init__(self) -> None:
             super().__init__()

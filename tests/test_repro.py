@@ -82,6 +82,15 @@ def test_the_table_is_made_without_the_ablations(project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_pushing_is_advised_where_there_is_a_remote_and_only_there(project: Path) -> None:
+    status, text = said(project, "-m", "asma.repro")
+    assert status == 0 and "dvc push" not in text, text
+    config = project / ".dvc" / "config"
+    config.write_text(config.read_text() + "['remote \"store\"']\n    url = /nowhere\n")
+    status, text = said(project, "-m", "asma.repro", "--force")
+    assert status == 0 and repro.PUSH in text, text
+
+
 def test_the_ablations_are_run_and_leave_lines_and_lock_as_they_were(project: Path) -> None:
     assert said(project, "-m", "asma.repro")[0] == 0
     lock = (project / "dvc.lock").read_text()

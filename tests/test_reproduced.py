@@ -67,5 +67,6 @@ def test_the_table_in_the_readme_is_the_reports() -> None:
     shown = tables.terminal(rows.read(ROOT / repro.REPORT / "results.json")).strip()
     blocks = re.findall(r"```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     assert shown in [block.strip() for block in blocks], (
-        f"README.md: found no ```text block that is the table of report/results.json; {REMEDY}:\n{shown}"
+        "README.md: found no ```text block that is the table of report/results.json; "
+        f"{REMEDY}:\n{shown}"
     )

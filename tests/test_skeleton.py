@@ -70,9 +70,9 @@ def test_kinect_v2_has_the_degrees_of_the_public_graph() -> None:
 def test_kinect_v2_has_the_bones_of_the_public_graph() -> None:
     # child, parent, counted from 1
     expected = {
-        (1, 2), (2, 21), (3, 21), (4, 3), (5, 21), (6, 5), (7, 6), (8, 7), (9, 21), (10, 9), (11, 10), (12, 11),
-        (13, 1), (14, 13), (15, 14), (16, 15), (17, 1), (18, 17), (19, 18), (20, 19),
-        (22, 23), (23, 8), (24, 25), (25, 12),
+        (1, 2), (2, 21), (3, 21), (4, 3), (5, 21), (6, 5), (7, 6), (8, 7),
+        (9, 21), (10, 9), (11, 10), (12, 11), (13, 1), (14, 13), (15, 14), (16, 15),
+        (17, 1), (18, 17), (19, 18), (20, 19), (22, 23), (23, 8), (24, 25), (25, 12),
     }  # fmt: skip
     s = skeleton.load("kinect_v2")
     assert {(child + 1, parent + 1) for child, parent in s.edges} == expected

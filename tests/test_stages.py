@@ -65,13 +65,17 @@ ROOMS = {
     "fusion": "skeleton backbones losses training",
     "distillation": "skeleton backbones losses training",
     "networks": "skeleton training backbones fusion distillation",
-    "deployment": "skeleton data training evaluation efficiency networks backbones fusion distillation",
+    "deployment": (
+        "skeleton data training evaluation efficiency networks backbones fusion distillation"
+    ),
     "methods": "skeleton streams backbones losses views training",
     "params": "plan data",
     "grid": "plan params imports data backbones methods",
     "protocols": "skeleton augment backbones losses fusion distillation training evaluation",
     "results": "record streamed backbones data efficiency evaluation",
-    "illustration": "skeleton masking data networks backbones fusion distillation training evaluation",
+    "illustration": (
+        "skeleton masking data networks backbones fusion distillation training evaluation"
+    ),
     "repro": "report",
 }
 

@@ -72,7 +72,8 @@ def test_a_cold_database_takes_five_writers_at_once_and_prints_nothing(tmp_path:
 STAGE = """
 import signal, sys
 from asma import tracking
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, as these tests may be, ignores it
+# a shell's background job, as these tests may be, ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with tracking.run("pretrain") as log:
     print("training", flush=True)
     log.params({"lr": 0.1})

@@ -110,8 +110,8 @@ def train(
 ) -> list[float]:
     """Train in place; the mean loss of every epoch."""
     return training.fit(
-        module, loss_of(module, stop_at), N, how, run=run or Run(), device=CPU, seed=seed, label="toy", log=log,
-        curve="error", checkpoint=checkpoint,
+        module, loss_of(module, stop_at), N, how, run=run or Run(), device=CPU, seed=seed,
+        label="toy", log=log, curve="error", checkpoint=checkpoint,
     )["error"]  # fmt: skip
 
 
@@ -462,8 +462,9 @@ def test_the_same_parameters_and_data_have_one_fingerprint(project: Path) -> Non
 def test_the_fingerprint_changes_with_parameters(project: Path) -> None:
     data = Path("data.h5")
     keys = [
-        key(1, How(0.1), data), key(2, How(0.1), data), key(1, How(0.2), data), key(1, How(0.1, ("a",)), data),
-        key(1, Other(0.1), data), key(1, How(0.1)), key(How(0.1), 1, data),
+        key(1, How(0.1), data), key(2, How(0.1), data), key(1, How(0.2), data),
+        key(1, How(0.1, ("a",)), data), key(1, Other(0.1), data), key(1, How(0.1)),
+        key(How(0.1), 1, data),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
 

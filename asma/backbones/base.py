@@ -71,7 +71,7 @@ class PerBody(Encoder):
 
     @abstractmethod
     def bodies(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
-        """Single bodies x (B, T, V, C) with all V joints → (B, T′, V′, D); joints as in `forward`."""
+        """Single bodies x (B, T, V, C), all V joints → (B, T′, V′, D); joints as in `forward`."""
 
     def forward(self, x: Tensor, joints: Tensor | None = None) -> Tensor:
         """x (N, C, T, V, M) with all V joints → (N, T′, V′, D), bodies averaged.

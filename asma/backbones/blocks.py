@@ -70,7 +70,7 @@ def neighbour_rows(adjacency: Tensor) -> Tensor:
 
 
 def neighbour_sums(x: Tensor, rows: Tensor) -> Tensor:
-    """Sums over each subset of the adjacency: x (B, T, V, C), its rows (V·K, V) → (B, T, V, K·C)."""
+    """Sums over each subset of the adjacency: x (B, T, V, C), rows (V·K, V) → (B, T, V, K·C)."""
     B, T, V, C = x.shape
     # bmm on an expanded matrix: matmul would fold the batch away and copy x transposed
     return torch.bmm(rows.expand(B * T, -1, -1), x.reshape(B * T, V, C)).view(B, T, V, -1)

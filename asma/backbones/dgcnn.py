@@ -44,7 +44,7 @@ def nearest(x: Tensor, k: int) -> Tensor:
 
 
 def edges(x: Tensor, near: Tensor) -> Tensor:
-    """What is at the other end of each joint's edges: x (F, V, C), near (F, V, k) → (F, V, k, C)."""
+    """The other ends of each joint's edges: x (F, V, C), near (F, V, k) → (F, V, k, C)."""
     count, V, C = x.shape
     first = V * torch.arange(count, device=x.device)  # joint of each frame, all frames in a row
     index = (near + first[:, None, None]).flatten()

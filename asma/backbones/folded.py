@@ -181,7 +181,7 @@ OPERATORS: dict[type[nn.Module], Callable[..., nn.Module]] = {
 
 
 def _affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What a normalisation in evaluation mode does to a channel: times the first, plus the second."""
+    """A normalisation in evaluation mode, by channel: times the first, plus the second."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     return scale, norm.bias - norm.running_mean * scale

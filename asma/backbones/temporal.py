@@ -45,7 +45,7 @@ class TemporalConvolution(nn.Conv2d):
 
 
 def by_spectra(x: Tensor, weight: Tensor) -> Tensor:
-    """x (B, T, V, C_in), weight (C_out, C_in, K) with K odd → (B, T, V, C_out), padded by K // 2."""
+    """x (B, T, V, C_in), weight (C_out, C_in, K), K odd → (B, T, V, C_out), padded by K // 2."""
     B, T, V, _ = x.shape
     C_out, C_in, K = weight.shape
     of_x, of_weight, of_products = maps(T, K, x.dtype)

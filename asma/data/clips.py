@@ -44,7 +44,8 @@ class Prepare:
         ):
             if getattr(self, key) not in known:
                 raise ValueError(
-                    f"prepare.{key}: found {getattr(self, key)!r}, expected one of {', '.join(known)}"
+                    f"prepare.{key}: found {getattr(self, key)!r}, "
+                    f"expected one of {', '.join(known)}"
                 )
         for key, least in (("frames", 2), ("max_frames", 1)):
             if getattr(self, key) < least:
@@ -131,7 +132,7 @@ def valid_length(xyz: np.ndarray) -> int:
 
 
 def centre(xyz: np.ndarray, joint: int) -> np.ndarray:
-    """Each body's coordinates in each frame less those of its own centre joint: (frames, V, 3, M)."""
+    """Each body's coordinates in each frame less those of its centre joint: (frames, V, 3, M)."""
     return xyz - xyz[:, joint : joint + 1]
 
 
@@ -164,25 +165,27 @@ def align_yaw(xyz: np.ndarray, shoulders: tuple[int, int]) -> np.ndarray:
     return np.stack([x * c - z * s, y, x * s + z * c], axis=2).astype(np.float32)
 
 
-def frame50(recording: Recording, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray | None:
+def frame50(
+    recording: Recording, skeleton: Skeleton, M: int, settings: Prepare
+) -> np.ndarray | None:
     """One clip (C, T, V, M) by the recipe of AimCLR, CrosSCLR and PSTL; None for an empty
     recording.
 
     Bodies → at most `max_frames` → the first valid-length frames → centred → resized to T → yaw.
     """
-    choose = bodies_by_listing if how.body_choice == "listing" else bodies_by_track
+    choose = bodies_by_listing if settings.body_choice == "listing" else bodies_by_track
     xyz = fill_missing(choose(recording, M))
-    if len(xyz) > how.max_frames:
-        start = (len(xyz) - how.max_frames) // 2 if how.longer == "centre" else 0
-        xyz = xyz[start : start + how.max_frames]
+    if len(xyz) > settings.max_frames:
+        start = (len(xyz) - settings.max_frames) // 2 if settings.longer == "centre" else 0
+        xyz = xyz[start : start + settings.max_frames]
     L = valid_length(xyz)
     if L == 0:
         return None
-    xyz = align_yaw(resize(centre(xyz, skeleton.centre)[:L], how.frames), skeleton.shoulders)
+    xyz = align_yaw(resize(centre(xyz, skeleton.centre)[:L], settings.frames), skeleton.shoulders)
     return np.ascontiguousarray(xyz.transpose(2, 0, 1, 3))
 
 
-def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> np.ndarray:
+def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, settings: Prepare) -> np.ndarray:
     """One clip (C, T, V, M), as the stages make it, from joint positions xyz (frames, bodies, V,
     3) in metres.
 
@@ -192,7 +195,7 @@ def of_positions(xyz: np.ndarray, skeleton: Skeleton, M: int, how: Prepare) -> n
     if xyz.ndim != 4 or xyz.shape[2:] != (len(skeleton), 3):
         wanted = f"(frames, bodies, {len(skeleton)}, 3) for {skeleton.name}"
         raise ValueError(f"positions: found shape {xyz.shape}, expected {wanted}")
-    clip = RECIPES[how.recipe](of_slots(xyz), skeleton, M, how)
+    clip = RECIPES[settings.recipe](of_slots(xyz), skeleton, M, settings)
     if clip is None:
         raise ValueError("positions: found no body in any frame, expected at least one")
     return clip
@@ -208,7 +211,7 @@ def write(
     store: Store,
     skeleton: Skeleton,
     bodies: int,
-    how: Prepare,
+    settings: Prepare,
     reported: Callable[[Iterator[Recording]], Iterator[Recording]] = iter,
 ) -> list[str]:
     """Recordings → `data/clips/<dataset>.h5`, clip by clip; returns the names of empty recordings,
@@ -219,14 +222,15 @@ def write(
     """
     if int(store.attrs["joints"]) != len(skeleton):
         raise ValueError(
-            f"{store.path}: found {store.attrs['joints']} joints, expected {len(skeleton)} ({skeleton.name})"
+            f"{store.path}: found {store.attrs['joints']} joints, "
+            f"expected {len(skeleton)} ({skeleton.name})"
         )
-    recipe, V = RECIPES[how.recipe], len(skeleton)
+    recipe, V = RECIPES[settings.recipe], len(skeleton)
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: list[int] = []
     empty: list[str] = []
     with replacing(path) as partial, h5py.File(partial, "w") as file:
-        shape = (3, how.frames, V, bodies)
+        shape = (3, settings.frames, V, bodies)
         clips = file.create_dataset(
             "clips", (0, *shape), np.float32, maxshape=(None, *shape), chunks=(CHUNK, *shape),
             **PACKED,
@@ -240,7 +244,7 @@ def write(
                 block.clear()
 
         for i, recording in enumerate(reported(iter(store))):
-            clip = recipe(recording, skeleton, bodies, how)
+            clip = recipe(recording, skeleton, bodies, settings)
             if clip is None:
                 empty.append(recording.name)
                 continue
@@ -264,10 +268,10 @@ def write(
             "dataset": store.attrs["dataset"],
             "layout": store.attrs["layout"],
             "absent": store.attrs.get("absent", "{}"),
-            "recipe": how.recipe,
+            "recipe": settings.recipe,
             "bodies": bodies,
-            "frames": how.frames,
-            "parameters": json.dumps(asdict(how), sort_keys=True),
+            "frames": settings.frames,
+            "parameters": json.dumps(asdict(settings), sort_keys=True),
         }
         for key, value in attrs.items():
             file.attrs[key] = value

@@ -45,7 +45,7 @@ SHELF = 2**21
 
 @dataclass(frozen=True)
 class Parse:
-    """Section `parse` of the parameters: stop at bad files or skip them; cores at work, 0 for all."""
+    """Section `parse` of the parameters: stop at bad files or skip them; cores, 0 for all."""
 
     on_error: str = "stop"
     workers: int = 0
@@ -195,7 +195,10 @@ class Report:
 
     def summary(self) -> str:
         """A few lines for a person, with the published count beside what was found."""
-        found = f"{self.dataset}: {self.recordings} recordings, {self.frames} frames, {self.classes} classes"
+        found = (
+            f"{self.dataset}: {self.recordings} recordings, "
+            f"{self.frames} frames, {self.classes} classes"
+        )
         lines = [found]
         if self.published is not None:
             gap = self.published - self.recordings
@@ -446,7 +449,7 @@ def _readings(rules: Format, jobs: list[Any], processes: int) -> Generator[Resul
 
 @dataclass
 class _Batch:
-    """A batch under way on its way to a shelf, or what this process found when it read it itself."""
+    """A batch on its way to a shelf, or what this process found when it read it itself."""
 
     shelf: int = 0
     future: Future[_Told] | None = None

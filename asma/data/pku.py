@@ -41,7 +41,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One video to read: its positions, its labels, and how its recordings are called and counted."""
+    """One video to read: its positions, its labels, how its recordings are called and counted."""
 
     positions: Path
     labels: Path

@@ -37,7 +37,7 @@ PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle
 
 
 class RecordingError(ValueError):
-    """One raw file that is not what its format says: where, what was found and what was expected."""
+    """A raw file that is not what its format says: where, what was found and what was expected."""
 
     def __init__(self, path: Path | str, line: int | None, found: str, expected: str) -> None:
         # the four arguments, so that it survives pickling

@@ -32,7 +32,8 @@ class Set:
     def __post_init__(self) -> None:
         if Path(self.layout).name != self.layout or Path(self.layout).suffix in (".yaml", ".yml"):
             raise ValueError(
-                f"layout: found {self.layout!r}, expected the name of a file in asma/layouts, kinect_v2"
+                f"layout: found {self.layout!r}, "
+                "expected the name of a file in asma/layouts, kinect_v2"
             )
         if self.bodies < 1:
             raise ValueError(f"bodies: found {self.bodies}, expected 1 or more")

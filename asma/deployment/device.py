@@ -83,7 +83,8 @@ class Export:
             edge.check()
         except edge.MissingExtra as error:
             raise ExportError(
-                f"export.forms: found {', '.join(wanted)}, but {error}; or leave them out of the list"
+                f"export.forms: found {', '.join(wanted)}, but {error}; "
+                "or leave them out of the list"
             ) from error
 
 
@@ -189,8 +190,9 @@ def agree(
     worst = int(off.argmax())  # NaN is worse than anything
     if not off[worst] <= tolerance:
         raise ExportError(
-            f"{where}: clip {names[worst]}: found logits that are {off[worst]:.2g} of the largest away from the "
-            f"network's, expected at most {tolerance:g} (export.tolerance)"
+            f"{where}: clip {names[worst]}: "
+            f"found logits that are {off[worst]:.2g} of the largest away from the network's, "
+            f"expected at most {tolerance:g} (export.tolerance)"
         )
 
 

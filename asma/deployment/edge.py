@@ -126,8 +126,9 @@ def quantise(
         prepared = Path(folder, "prepared.onnx")
         prepare.quant_pre_process(path, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
-            prepared, out, Reader(), op_types_to_quantize=["Conv"], per_channel=True, reduce_range=reduce_range,
-            quant_format=quantization.QuantFormat.QDQ, activation_type=quantization.QuantType.QUInt8,
+            prepared, out, Reader(), op_types_to_quantize=["Conv"], per_channel=True,
+            reduce_range=reduce_range, quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
 

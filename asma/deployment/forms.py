@@ -1,9 +1,9 @@
 """A learnt network in every form it can be run in.
 
     eager       the network as it learnt
-    compact     folded, with nothing computed for a person who is not there: asma/deployment/inference.py
+    compact     folded, nothing computed for a person who is not there: asma/deployment/inference.py
     compiled    the compact one by torch.compile, which needs a C++ compiler
-    onnx_fp32   the compact one as an ONNX file, carried out by ONNX Runtime: asma/deployment/edge.py
+    onnx_fp32   the compact one as an ONNX file, run by ONNX Runtime: asma/deployment/edge.py
     onnx_int8   the same with its convolutions in eight bits
 
 All take clips (N, C, T, V, M) float32 and give logits (N, K).

@@ -53,7 +53,8 @@ class Illustrate:
         if self.stream not in streams:
             known = ", ".join(streams)
             raise ValueError(
-                f"params.yaml: illustrate.stream: found {self.stream!r}, expected one of streams: {known}"
+                f"params.yaml: illustrate.stream: found {self.stream!r}, "
+                f"expected one of streams: {known}"
             )
 
 

@@ -63,7 +63,7 @@ def over_map(weights: Tensor, features: Tensor, kind: str) -> Tensor:
 
 
 def fused_response(classifier: AlignedClassifier, a: Tensor, b: Tensor, kind: str) -> Tensor:
-    """Response by joint, (N, V), of the fused model to the maps (N, T′, V, D) of its two encoders."""
+    """Response by joint, (N, V), of the fused model to its two encoders' maps (N, T′, V, D)."""
     of_a, of_b, module = tokens(a, kind), tokens(b, kind), classifier.alignment
     # the first attention asks about the second encoder's tokens, the second about the first's
     to_b, to_a = attention(module.first, of_a, of_b), attention(module.second, of_b, of_a)

@@ -57,7 +57,7 @@ def joints_hidden(
 
 
 def drawn_first(encoder: str, mask: Mask, skeleton: Skeleton) -> np.ndarray:
-    """Probability with which each joint is the first to be drawn, exactly, (V,) float64. Eq. 1–2."""
+    """Probability that each joint is the first to be drawn, exactly, (V,) float64. Eq. 1–2."""
     if encoder == UNTRAINED:
         return np.zeros(len(skeleton))
     return masking.joint_weights(masking.strategy(encoder)[0], skeleton, mask.low_degree).numpy()

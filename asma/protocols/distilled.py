@@ -35,7 +35,7 @@ class Lesson:
 def distil(
     skeleton: Skeleton,
     lesson: Lesson,
-    how: Distill,
+    settings: Distill,
     like: StackArchitecture,
     temperature: float,
     bench: Bench,
@@ -43,30 +43,31 @@ def distil(
     """A student that learnt the lesson in the form that the parameters name, in
     what it shares with the teacher's encoders like them; without labels where it is `logits`."""
     torch.manual_seed(bench.seed)
-    student = Student(skeleton, bench.classes, how, like.partition, like.absent)
+    student = Student(skeleton, bench.classes, settings, like.partition, like.absent)
     student = student.to(bench.device)
-    if how.form == "logits":
-        return student, from_logits(student, lesson, how, temperature, bench)
-    if how.form == "labels":
-        return student, from_labels(student, lesson, how, bench, "scratch")
-    first = from_features(student, lesson, how, bench)
-    return student, first | from_labels(student, lesson, how.features.finetune, bench, "finetune")
+    if settings.form == "logits":
+        return student, from_logits(student, lesson, settings, temperature, bench)
+    if settings.form == "labels":
+        return student, from_labels(student, lesson, settings, bench, "scratch")
+    first = from_features(student, lesson, settings, bench)
+    then = from_labels(student, lesson, settings.features.finetune, bench, "finetune")
+    return student, first | then
 
 
 def from_logits(
-    student: Student, lesson: Lesson, how: Distill, temperature: float, bench: Bench
+    student: Student, lesson: Lesson, settings: Distill, temperature: float, bench: Bench
 ) -> Curves:
     """Train the student towards the teacher's logits, Eq. 13–14."""
 
     def loss(step: Step) -> Tensor:
         logits, teacher = student(lesson.x[step.index]).float(), lesson.logits[step.index]
-        forms = how.direction, how.tempered, how.scaled
+        forms = settings.direction, settings.tempered, settings.scaled
         return losses.distillation(logits, teacher, temperature, *forms)
 
-    return _fit(student, loss, len(lesson.x), how, bench, "distillation")
+    return _fit(student, loss, len(lesson.x), settings, bench, "distillation")
 
 
-def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) -> Curves:
+def from_features(student: Student, lesson: Lesson, settings: Distill, bench: Bench) -> Curves:
     """Train the student's encoder towards the teacher's embedding under a linear map, Appendix C;
     not its head.
     """
@@ -78,21 +79,21 @@ def from_features(student: Student, lesson: Lesson, how: Distill, bench: Bench) 
         teacher = projection(lesson.embedding[step.index])
         return losses.feature_distillation(student.embed(lesson.x[step.index]), teacher)
 
-    return _fit(both, loss, len(lesson.x), how.features.match, bench, "feature_distillation")
+    return _fit(both, loss, len(lesson.x), settings.features.match, bench, "feature_distillation")
 
 
-def from_labels(student: Student, lesson: Lesson, how: Fit, bench: Bench, name: str) -> Curves:
+def from_labels(student: Student, lesson: Lesson, settings: Fit, bench: Bench, name: str) -> Curves:
     """Train the whole student on the labels that are known, by cross-entropy."""
 
     def loss(step: Step) -> Tensor:
         clips = lesson.known[step.index]
         return F.cross_entropy(student(lesson.x[clips]).float(), lesson.labels[clips])
 
-    return _fit(student, loss, len(lesson.known), how, bench, name)
+    return _fit(student, loss, len(lesson.known), settings, bench, name)
 
 
-def _fit(module: nn.Module, loss: Loss, n: int, how: Fit, bench: Bench, name: str) -> Curves:
+def _fit(module: nn.Module, loss: Loss, n: int, settings: Fit, bench: Bench, name: str) -> Curves:
     return training.fit(
-        module, loss, n, how, run=bench.run, device=bench.device, seed=bench.seed, label=name,
+        module, loss, n, settings, run=bench.run, device=bench.device, seed=bench.seed, label=name,
         log=bench.log, curve=name, checkpoint=bench.checkpoint(name) if bench.checkpoint else None,
     )  # fmt: skip

@@ -46,7 +46,7 @@ def finetune(
     x: Tensor,
     labels: Tensor,
     mirror: Tensor,
-    how: Finetune,
+    settings: Finetune,
     bench: Bench,
     label: str,
     checkpoint: Checkpoint | None = None,
@@ -60,13 +60,14 @@ def finetune(
     T, columns = x.shape[2], x.shape[3] * x.shape[4]
 
     def loss(step: Step) -> Tensor:
-        drawn = augment.sample(how.augment, len(step.index), T, step.generator, columns)
-        clips = augment.apply(augment.sides(x[step.index], mirror, how.augment), drawn)
+        drawn = augment.sample(settings.augment, len(step.index), T, step.generator, columns)
+        clips = augment.apply(augment.sides(x[step.index], mirror, settings.augment), drawn)
         h = encoder.pool(encoder(clips))
         return F.cross_entropy(head(h).float(), labels[step.index])
 
     history = training.fit(
-        both, loss, len(x), how, run=bench.run, device=bench.device, seed=bench.seed, label=label,
+        both, loss, len(x), settings,
+        run=bench.run, device=bench.device, seed=bench.seed, label=label,
         log=bench.log, curve=label, checkpoint=checkpoint,
     )  # fmt: skip
     return history[label]

@@ -66,7 +66,8 @@ class Fuse:
             )
         if "aligned" not in self.heads:
             raise ValueError(
-                f"fuse.heads: found {self.heads}, expected 'aligned' among them: it is what students learn"
+                f"fuse.heads: found {self.heads}, expected 'aligned' among them: "
+                "it is what students learn"
             )
 
 
@@ -101,7 +102,7 @@ def classify(
     train: Tensor,
     labels: Tensor,
     tests: tuple[Tensor, ...],
-    how: Fit,
+    settings: Fit,
     bench: Bench,
     label: str,
 ) -> tuple[Tensor, ...]:
@@ -113,22 +114,22 @@ def classify(
         return F.cross_entropy(head(train[step.index]), labels[step.index])
 
     training.fit(
-        head, loss, len(train), how,
-        run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed, label=label,
-        log=bench.log, curve=label, checkpoint=bench.checkpoint(label) if bench.checkpoint else None,
+        head, loss, len(train), settings,
+        run=replace(bench.run, precision="fp32"), device=bench.device, seed=bench.seed,
+        label=label, log=bench.log, curve=label,
+        checkpoint=bench.checkpoint(label) if bench.checkpoint else None,
     )  # fmt: skip
     return tuple(evaluation.forward(head, test, 1024) for test in tests)
 
 
 def linear_probe(
-    train: Tensor, test: Tensor, labels: Tensor, how: Fit, bench: Bench, label: str
+    train: Tensor, test: Tensor, labels: Tensor, settings: Fit, bench: Bench, label: str
 ) -> Tensor:
     """Logits (n, K) of the test embeddings by a linear classifier learnt on the training
     embeddings (n, D).
     """
-    return classify(linear_head(train.shape[1], bench), train, labels, (test,), how, bench, label)[
-        0
-    ]
+    head = linear_head(train.shape[1], bench)
+    return classify(head, train, labels, (test,), settings, bench, label)[0]
 
 
 def fused_probe(
@@ -137,7 +138,7 @@ def fused_probe(
     labels: Tensor,
     tests: tuple[Tensor, ...],
     alignment: Alignment,
-    how: Fit,
+    settings: Fit,
     bench: Bench,
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The head of HEADS that has this name, learnt on both encoders' tokens (n, 2, S, D); its
@@ -145,7 +146,7 @@ def fused_probe(
     """
     torch.manual_seed(bench.seed)
     head = HEADS[name](train.shape[-1], bench.classes, alignment).to(bench.device)
-    return head, classify(head, train, labels, tests, how, bench, name)
+    return head, classify(head, train, labels, tests, settings, bench, name)
 
 
 def fused_embeddings(head: nn.Module, tokens: Tensor) -> Tensor:

@@ -42,8 +42,8 @@ def benchmark_file(toy: Path) -> Path:
     """The benchmark toy_xsub of that set: subjects 1 and 3 train, 2 tests."""
     split = Split(column="subject", train=[1, 3])
     set_ = Set(
-        format="folder", layout="kinect_v1", bodies=2, budget="small", demonstration=True, without=["flip"],
-        splits={"xsub": split},
+        format="folder", layout="kinect_v1", bodies=2, budget="small", demonstration=True,
+        without=["flip"], splits={"xsub": split},
     )  # fmt: skip
     path = toy / "benchmarks" / "toy_xsub.h5"
     benchmarks.write(

@@ -326,8 +326,8 @@ def test_an_unknown_word_is_an_error_that_names_the_key(key: str) -> None:
 def store(folder: Path, items: list[Recording], joints: int = 25) -> Store:
     path = folder / "recordings.h5"
     recordings.write(
-        path, items, classes=["wave", "walk"], dataset="toy", format="ntu", layout="kinect_v2", joints=joints,
-        parameters={},
+        path, items, classes=["wave", "walk"], dataset="toy", format="ntu", layout="kinect_v2",
+        joints=joints, parameters={},
     )  # fmt: skip
     return Store(path)
 

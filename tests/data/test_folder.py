@@ -240,7 +240,10 @@ def test_a_file_that_nothing_here_reads_is_refused_by_its_name(tmp_path: Path, f
 
 
 def test_bad_rows_of_the_index_are_all_named(tmp_path: Path) -> None:
-    index = "file,label\na.csv,0\nmissing.csv,0\na.csv,1\n,1\nb.csv,\n../b.csv,0\n/etc/hosts,0\nb.csv,7\n"
+    index = (
+        "file,label\na.csv,0\nmissing.csv,0\na.csv,1\n"
+        ",1\nb.csv,\n../b.csv,0\n/etc/hosts,0\nb.csv,7\n"
+    )
     two(index, tmp_path)
     (tmp_path / "classes.txt").write_text("wave\nclap\n")
     survey, recordings = read(tmp_path)

@@ -123,8 +123,10 @@ def test_other_blanks_between_the_numbers_do_not_matter(tmp_path: Path, change: 
     assert fast(changed)
 
 
-ODD = [b"", b" ", b"\n", b"\r", b"\r\n", b",", b"/", b"-", b"+", b".", b"e", b"nan", b"x", b"(", b"_", b"\x0b", b"\xff",
-       b"0", b"1", b"25\n", b"7 0 0 0 0 0 0 0 0 2\n", b"1 2 3 4 5 6 7 8 9 10 11 2\n"]  # fmt: skip
+ODD = [
+    b"", b" ", b"\n", b"\r", b"\r\n", b",", b"/", b"-", b"+", b".", b"e", b"nan", b"x", b"(", b"_",
+    b"\x0b", b"\xff", b"0", b"1", b"25\n", b"7 0 0 0 0 0 0 0 0 2\n", b"1 2 3 4 5 6 7 8 9 10 11 2\n",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -41,8 +41,8 @@ def test_the_splits_of_ntu_are_the_published_ones() -> None:
     assert (ntu60["xsub"].column, ntu60["xsub"].train) == ("subject", twenty)
     assert (ntu60["xview"].column, ntu60["xview"].train) == ("camera", [2, 3])
     more = [
-        45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93, 94,
-        95, 97, 98, 100, 103,
+        45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86,
+        89, 91, 92, 93, 94, 95, 97, 98, 100, 103,
     ]  # fmt: skip
     assert (ntu120["xsub"].column, ntu120["xsub"].train) == ("subject", twenty + more)
     assert (ntu120["xset"].column, ntu120["xset"].train) == ("setup", list(range(2, 33, 2)))

@@ -9,8 +9,10 @@ import pytest
 from asma.data import text
 from asma.data.recordings import RecordingError
 
-ODD = [b"", b" ", b"\t", b"\n", b"\r", b"\r\n", b",", b"/", b"-", b"+", b".", b"e", b"nan", b"inf", b"x", b"(", b"_",
-       b"\x00", b"\x0b", b"\x1c", b"\xff", b"\xc2\xa0", b"7", b"1e400"]  # fmt: skip
+ODD = [
+    b"", b" ", b"\t", b"\n", b"\r", b"\r\n", b",", b"/", b"-", b"+", b".", b"e", b"nan", b"inf",
+    b"x", b"(", b"_", b"\x00", b"\x0b", b"\x1c", b"\xff", b"\xc2\xa0", b"7", b"1e400",
+]  # fmt: skip
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:

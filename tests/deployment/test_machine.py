@@ -19,8 +19,8 @@ def test_the_processor_has_a_name() -> None:
 @pytest.mark.slow
 def test_the_peak_holds_what_was_given_back_and_nothing_of_who_started_the_process() -> None:
     mine = np.ones(50_000_000)  # 400 MB, written to
-    code = "from asma.deployment import machine; a = machine.peak_memory(); b = bytearray(b'x' * 80_000_000); del b; "
-    code += "print(a, machine.peak_memory())"
+    code = "from asma.deployment import machine; a = machine.peak_memory(); "
+    code += "b = bytearray(b'x' * 80_000_000); del b; print(a, machine.peak_memory())"
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
