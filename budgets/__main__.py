@@ -32,7 +32,6 @@ import stages.plan
 from asma import plan
 from asma.deployment.machine import processor
 from asma.grid import Grid
-from asma.params import laid_over
 from asma.plan import DEFAULT, Plan
 from asma.training import fingerprint
 
@@ -174,7 +173,7 @@ def table(of: Iterable[Trial], chosen: str) -> str:
 
 
 def page(grids: dict[str, Any]) -> str:
-    """docs/budgets.md: the notes, and of every budget the grid and what stands in params.yaml."""
+    """docs/budgets.md: the notes, and of every budget its grid."""
     parts = [(HERE / "notes.md").read_text(encoding="utf-8").rstrip()]
     before = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     for budget, grid in grids.items():
@@ -207,11 +206,7 @@ def page(grids: dict[str, Any]) -> str:
         ):
             if chosen := [t for t in known if t.stage == name]:
                 parts.append(f"{title}; per cent right:\n\n{table(chosen, '**chosen**')}")
-        values: dict[str, Any] = {}
-        for name in runs().project.lineage(budget):
-            values = laid_over(values, runs().project.load(f"budgets/{name}.yaml"))
-        values.pop("like", None)
-        parts.append(f"Chosen:\n\n```yaml\n{yaml.safe_dump(values, sort_keys=False).rstrip()}\n```")
+        parts.append(f"Chosen: [budgets/{budget}.yaml](../budgets/{budget}.yaml).")
     return "\n\n".join(parts) + "\n"
 
 

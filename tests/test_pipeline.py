@@ -33,11 +33,12 @@ from safetensors.numpy import load_file
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
-COLUMNS = "benchmark,stage,mode,encoder,stream,accuracy,top5,chance,n_train,n_test,"
-COLUMNS += "params,macs,flops,epochs,seed,of,source,demonstration"
+COLUMNS = "benchmark,recipe,run,stage,mode,encoder,stream,accuracy,top5,chance,n_train,n_test"
+COLUMNS += ",params,macs,flops,epochs,seed,of,source,demonstration,n_labelled,precision,change,draw"
 BENCHMARK, TARGET = "demo_ntu_xsub", "demo_pku_xsub"
 ENCODERS = ("lowdeg_highmot", "highdeg_lowmot", "random")
 STREAMS = ("joint", "bone")
+JUDGING = ("pretrain", "probe", "finetune")  # the stages of one encoder
 JUDGED = ("linear", "standardised", "knn_1", "knn_20")  # a frozen encoder
 KINDS = ("pretrain", "finetune")  # where the encoders of a fusion and of a teacher come from
 HEADS = ("aligned", "averaged", "concatenated", "concatenated_wide")
@@ -724,6 +725,21 @@ def test_a_stream_that_is_no_longer_named_leaves_the_table(project: Project) -> 
         (r["benchmark"], r["stage"], r["mode"], r["encoder"], r["stream"]) for r in project.table()
     ]
     assert Counter(found) == Counter(kept)
+
+
+def test_a_system_becomes_a_row_by_its_word(project: Project) -> None:
+    systems = ("pstl", "skeletonclr")
+    project.change(streams=["joint"])
+    project.dvc("repro")
+    project.change(encoders=[*ENCODERS, *systems])
+    said = project.dvc("repro")
+    own = [*(name for stage in JUDGING for name in matrix(stage, systems))]
+    assert Counter(said.ran) == Counter(["plan", *own, f"illustrate@{BENCHMARK}", "ensemble", "table"])
+    rows = [row for row in project.table() if row["recipe"] in systems]
+    assert {row["encoder"] for row in rows} == {"PSTL", "SkeletonCLR"}
+    assert {row["mode"] for row in rows} == {*JUDGED, "finetuned"}
+    curves = project.path / f"runs/pretrain/pstl@{BENCHMARK}/joint/curves.csv"
+    assert "barlow_twins_temporal" in curves.read_text(encoding="utf-8")
 
 
 def test_an_encoder_that_is_no_longer_named_leaves_the_table(project: Project) -> None:

@@ -346,6 +346,6 @@ def test_ridge_on_pku_coordinates_is_neither_trivial_nor_impossible(tmp_path: Pa
 
 def test_the_demonstrations_classes_are_listed_by_the_names_they_are_written_under() -> None:
     # The parser reads lists; the generator needs none of the parser.
-    sets = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["sets"]
     for name, actions in (("demo_ntu", NTU_ACTIONS), ("demo_pku", PKU_ACTIONS)):
-        assert parse.class_list(sets[name]["classes"], sets[name].get("class_count")) == actions
+        known = yaml.safe_load((ROOT / "datasets" / f"{name}.yaml").read_text(encoding="utf-8"))
+        assert parse.class_list(known["classes"], known.get("class_count")) == actions
