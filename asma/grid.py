@@ -354,6 +354,7 @@ def check(grid: Grid) -> None:
     for axis, known in (
         ("distill.teachers", "fuse.modes"),
         ("export.teachers", "distill.teachers"),
+        ("export.streams", "streams"),
     ):
         for word in grid.words(axis):
             if word not in grid.words(known):

@@ -312,6 +312,7 @@ def test_a_recipe_is_changed_alone(root: Path) -> None:
         ),
         ({"distill__teachers": ["frozen"]}, r"distill\.teachers: found 'frozen', expected"),
         ({"export__teachers": ["frozen"]}, r"export\.teachers: found 'frozen', expected"),
+        ({"export__streams": ["bone"]}, r"export\.streams: found 'bone', expected joint"),
         ({"seed": -1}, "seed: found -1, expected an integer of 0 or more"),
         (
             {"transfers": {"x": {"source": "demo_ntu_xsub"}}},
