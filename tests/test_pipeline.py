@@ -734,7 +734,9 @@ def test_a_system_becomes_a_row_by_its_word(project: Project) -> None:
     project.change(encoders=[*ENCODERS, *systems])
     said = project.dvc("repro")
     own = [*(name for stage in JUDGING for name in matrix(stage, systems))]
-    assert Counter(said.ran) == Counter(["plan", *own, f"illustrate@{BENCHMARK}", "ensemble", "table"])
+    assert Counter(said.ran) == Counter(
+        ["plan", *own, f"illustrate@{BENCHMARK}", "ensemble", "table"]
+    )
     rows = [row for row in project.table() if row["recipe"] in systems]
     assert {row["encoder"] for row in rows} == {"PSTL", "SkeletonCLR"}
     assert {row["mode"] for row in rows} == {*JUDGED, "finetuned"}
