@@ -79,7 +79,8 @@ def test_the_page_has_a_row_a_line_and_what_was_chosen(
     assert "| **chosen** " in page and "| 16.0 ± 7.1 | 7.0 ± 0.0 | 2" in page.replace("  ", " ")
     assert "subject 1, 3, 5 and is judged on subject 7" in page and "a processor" in page
     chosen = page.split("Chosen: [")[1].split("]")[0]
-    assert yaml.safe_load((ROOT / chosen).read_text(encoding="utf-8"))["finetune"]["batch_size"] == 16
+    values = yaml.safe_load((ROOT / chosen).read_text(encoding="utf-8"))
+    assert values["finetune"]["batch_size"] == 16
 
 
 def test_a_stage_that_fails_says_why(tmp_path: Path) -> None:
