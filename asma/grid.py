@@ -152,18 +152,14 @@ class Grid:
     def run(self, stage: str, recipe: str, benchmark: str, out: str | None = None) -> Plan:
         """The plan of one run of a recipe. Raises ParamsError."""
         name = self.recipe(stage, recipe, benchmark)
-        base, _, changes = name.partition("+")
         config = self.config(name, benchmark)
         reads = {"benchmark": f"data/benchmarks/{benchmark}.h5"}
         for place, (own, needed) in self.before(stage, name, benchmark).items():
             reads[place] = self.folder(own, needed, benchmark)
-        lines = self.project.ablations.get("recipes") or {}
-        about: dict[str, Any] = {"like": base, "changes": words(changes)}
-        if base in lines:
-            about["changes"] = {**words(str(lines[base])), **about["changes"]}
+        like = name.partition("+")[0]
         where = out or self.folder(stage, name, benchmark)
         axes = {"recipe": name, "benchmark": benchmark}
-        return self.plan(stage, axes, config, reads, where, benchmark=benchmark, **about)
+        return self.plan(stage, axes, config, reads, where, benchmark=benchmark, like=like)
 
     def plan(
         self,
@@ -177,7 +173,6 @@ class Grid:
         dataset: str = "",
         given: Mapping[str, Any] | None = None,
         like: str = "",
-        changes: Mapping[str, Any] | None = None,
     ) -> Plan:
         """The plan of any run: the sections of its stage, by `config` or as they are `given`."""
         given = dict(given or {})
@@ -189,7 +184,7 @@ class Grid:
         held = [text for key, text in config.held.items() if _shown(key, settings)]
         dataset = dataset or (self.dataset_of(benchmark) if benchmark else "")
         code = self._code(stage, settings, dataset)
-        return Plan(stage, axes, like, reads, out, settings, dict(changes or {}), held, code)
+        return Plan(stage, axes, like, reads, out, settings, held, code)
 
     def _code(self, stage: str, settings: Mapping[str, Any], dataset: str) -> dict[str, str]:
         """Digests of what a run imports: its script's closure, its own method and backbone, its

@@ -46,7 +46,6 @@ class Plan:
     reads: dict[str, str]
     out: str
     settings: dict[str, Any]
-    changes: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     code: dict[str, str] = field(default_factory=dict)
     file: Path = Path()

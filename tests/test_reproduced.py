@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dvc.repo import Repo
 
 from asma import plan, repro
 from asma.plan import Plan
@@ -49,6 +50,13 @@ def test_the_results_are_of_this_code_and_of_these_parameters() -> None:
     assert not found, "\n".join(
         [f"dvc.lock: {len(found)} stages are of another plan; {REMEDY}", *found]
     )
+
+
+def test_the_plan_was_made_of_these_files() -> None:
+    # else `dvc status` names it, though every plan would come out as it is
+    (stage,) = Repo(str(ROOT)).stage.collect("plan")
+    changed = [str(dep) for dep in stage.deps if dep.workspace_status()]
+    assert not changed, f"dvc.lock knows another {', '.join(changed)}; `dvc repro plan`"
 
 
 def test_a_stage_that_another_plan_would_change_is_named() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -167,8 +169,8 @@ def test_sixteen_bit_precision_gives_nearly_the_same(generator: Generator) -> No
     assert (found - expected).norm() < 0.02 * expected.norm()
 
 
-def encoder(**how: int | float | str) -> STGCN:
-    net = backbones.build(V2, StackArchitecture(**how))  # type: ignore[arg-type]  # any field
+def encoder(**settings: Any) -> STGCN:
+    net = backbones.build(V2, StackArchitecture(**settings))
     assert isinstance(net, STGCN)
     return net
 

@@ -1,4 +1,4 @@
-"""Made-up clips that a method can learn from."""
+"""Made-up clips that a method can learn from, and how tests have it learn."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from asma.methods import Batch
-from asma.training import Step
+from asma import methods
+from asma.methods import Batch, Method, Pretrain
+from asma.training import Checkpoint, Curves, Run, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +38,16 @@ class MadeUp:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def train(
+    method: Method,
+    clips: MadeUp,
+    settings: Pretrain,
+    checkpoint: Checkpoint | None = None,
+) -> Curves:
+    """The curves of a training on the CPU, seed 1."""
+    return methods.train(
+        method, clips, settings, run=Run(), device=torch.device("cpu"), seed=1, label="test",
+        checkpoint=checkpoint,
+    )  # fmt: skip

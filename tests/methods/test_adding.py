@@ -17,9 +17,9 @@ from asma.backbones.stgcn import STGCN
 from asma.methods import METHODS, Method, Pretrain
 from asma.params import Config, Project
 from asma.plan import ParamsError
-from asma.training import Checkpoint, Curves, Run
+from asma.training import Checkpoint
 from asma.views import ViewConfig
-from tests.methods.clips import MadeUp
+from tests.methods.clips import MadeUp, train
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
@@ -77,18 +77,6 @@ def build(kind: type[Method], settings: Pretrain, augment: Augment) -> Method:
     return kind({"joint": encoder}, settings, ViewConfig(kinect, augment))
 
 
-def train(
-    method: Method,
-    settings: Pretrain,
-    clips: MadeUp,
-    checkpoint: Checkpoint | None = None,
-) -> Curves:
-    return methods.train(
-        method, clips, settings, run=Run(), device=torch.device("cpu"), seed=1, label="twins",
-        checkpoint=checkpoint,
-    )  # fmt: skip
-
-
 def test_a_method_is_a_file_a_word_and_a_recipe(
     kind: type[Method],
     settings: Pretrain,
@@ -101,7 +89,7 @@ def test_a_method_is_a_file_a_word_and_a_recipe(
     assert Project(recipe.parents[1]).name("twins") == "Twins"
     short = replace(settings, epochs=2, batch_size=4, warmup_epochs=0)
     method = build(kind, short, config(recipe).section("augment", Augment))
-    curves = train(method, short, clips)
+    curves = train(method, clips, short)
     assert list(curves) == ["twins", "twins_apart", "twins_alike"]
     assert all(len(values) == 2 for values in curves.values())
     centre = method.centre
@@ -117,7 +105,7 @@ def test_it_is_taken_up_where_it_was_killed(
 ) -> None:
     short = replace(settings, epochs=3, batch_size=4, warmup_epochs=0)
     whole, killed, again = (build(kind, short, Augment()) for _ in range(3))
-    curves = train(whole, short, clips)
+    curves = train(whole, clips, short)
     checkpoint = Checkpoint(tmp_path / "twins.safetensors", "key")
     after_step, steps = killed.after_step, 0
 
@@ -130,8 +118,8 @@ def test_it_is_taken_up_where_it_was_killed(
 
     monkeypatch.setattr(killed, "after_step", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(killed, short, clips, checkpoint)
-    assert train(again, short, clips, checkpoint) == curves
+        train(killed, clips, short, checkpoint)
+    assert train(again, clips, short, checkpoint) == curves
     for key, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
 

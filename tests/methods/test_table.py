@@ -17,8 +17,9 @@ from asma.augment import Augment
 from asma.backbones.stgcn import STGCN
 from asma.masking import Mask
 from asma.methods import METHODS, Batch, Method, Pretrain
-from asma.training import Checkpoint, Curves, Fit, Run, Step
+from asma.training import Checkpoint, Curves, Fit, Step
 from asma.views import ViewConfig
+from tests.methods import clips
 from tests.methods.clips import MadeUp
 
 SKELETON = skeleton.load("kinect_v1")
@@ -59,10 +60,7 @@ def train(
     settings: Pretrain,
     checkpoint: Checkpoint | None = None,
 ) -> Curves:
-    return methods.train(
-        method, clips_for(method, x), settings, run=Run(), device=CPU, seed=1, label="test",
-        checkpoint=checkpoint,
-    )  # fmt: skip
+    return clips.train(method, clips_for(method, x), settings, checkpoint)
 
 
 @pytest.mark.parametrize("name", ROWS)
